@@ -1,0 +1,1 @@
+"""What everything else stands on: types, recipe, registries, the stage store, errors. Knows no torch."""

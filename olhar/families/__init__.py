@@ -1,0 +1,35 @@
+"""A family is one published architecture; one file each. A family file says, for one transformers class:
+
+without torch
+    ``Settings``         frozen dataclass: how images become tokens; stored beside the checkpoint
+    ``settings(parts)``  the settings that a recipe's parts imply
+    ``budget(width, height, settings) -> Budget``  tokens of an image of that size, inside and outside the sequence
+    ``SPECIAL_TOKENS``   what a tokenizer must know
+    ``spell(tiles, settings) -> str``  how an image of so many tiles is spelled; ``IMAGE_TOKEN`` carries the features
+    ``pixels(image, settings) -> uint8 (tiles, 3, side, side)``
+
+with torch, imported inside the functions
+    ``compose(parts, settings, vocabulary, image_token_id) -> model``  a neutral start in transformers' own class
+    ``roles(model) -> {role: [parameter names]}``  a partition of all parameters
+    ``image_embeddings(model, pixels) -> (tiles, tokens, hidden)``
+    ``hidden_states(model, embeddings, mask, positions) -> (rows, tokens, hidden)``
+    ``export(model, folder, settings)``  writes what plain transformers needs to load it again
+
+``plan``, packing and the batcher ask only these; they never look at the class.
+"""
+
+from dataclasses import dataclass
+
+from olhar.families._checkpoint import Checkpoint, load
+from olhar.families._encoding import EncodedSample, Encoder
+
+__all__ = ["Budget", "Checkpoint", "EncodedSample", "Encoder", "load"]
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one image costs: tokens in the sequence, memory tokens outside it, tiles through the tower."""
+
+    tokens: int
+    memory: int
+    tiles: int

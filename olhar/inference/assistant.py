@@ -1,0 +1,114 @@
+"""Asking a checkpoint: many questions at once, or one with its answer growing token by token."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import torch
+
+from olhar.core import pictures
+from olhar.core.types import ImageRef, Turn, VideoRef
+from olhar.families import Checkpoint, Encoder, load
+from olhar.prompts import prompt, with_placeholder
+
+GREY = 128  # every pixel of the picture that a blind control shows
+REMEMBERED = 2048  # pictures whose embeddings are kept between questions
+
+Conversation = Sequence[Turn]
+
+
+class Assistant:
+    """A loaded checkpoint: ``Assistant.load(folder)``, then ``answers`` or ``stream``.
+
+    With ``blank`` every picture is replaced by a grey one of its size: what is then still right was guessed.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self.encoder = Encoder(
+            prompt(checkpoint.prompt_name),
+            checkpoint.variant,
+            with_placeholder(checkpoint.tokenizer),
+            checkpoint.family,
+            checkpoint.settings,
+        )
+        self._embedded: dict[tuple[Any, bool], torch.Tensor] = {}
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "Assistant":
+        return cls(load(Path(folder)))
+
+    def answers(self, conversations: Sequence[Conversation], max_new_tokens: int, blank: bool = False) -> list[str]:
+        """Greedy answers to a batch of conversations that end with a user turn, in order."""
+        inputs = self._inputs(conversations, blank)
+        with torch.inference_mode():
+            generated = self.checkpoint.model.generate(**inputs, **self._greedy(max_new_tokens))
+        return [self._text(ids.tolist()) for ids in generated]
+
+    def stream(self, conversation: Conversation, max_new_tokens: int) -> Iterator[str]:
+        """One answer, piece by piece as it is generated; stopping early stops the generation."""
+        from transformers import PreTrainedTokenizerFast, TextIteratorStreamer
+
+        wrapped = PreTrainedTokenizerFast(tokenizer_object=self.checkpoint.tokenizer)
+        streamer = TextIteratorStreamer(wrapped, skip_prompt=False, skip_special_tokens=True)
+        options = {**self._inputs([conversation], False), **self._greedy(max_new_tokens), "streamer": streamer}
+        worker = Thread(target=self.checkpoint.model.generate, kwargs=options, daemon=True)
+        worker.start()
+        begun = False
+        for piece in streamer:
+            yield piece if begun else piece.lstrip()
+            begun = begun or bool(piece.strip())
+        worker.join()
+
+    def _greedy(self, max_new_tokens: int) -> dict[str, Any]:
+        return {
+            "max_new_tokens": max_new_tokens,
+            "do_sample": False,
+            "eos_token_id": self.checkpoint.stop_ids(),
+            "pad_token_id": self.checkpoint.pad_id(),
+        }
+
+    def _text(self, ids: Sequence[int]) -> str:
+        stops = set(self.checkpoint.stop_ids())
+        end = next((index for index, token in enumerate(ids) if token in stops), len(ids))
+        return self.checkpoint.tokenizer.decode(ids[:end], skip_special_tokens=True).strip()
+
+    def _inputs(self, conversations: Sequence[Conversation], blank: bool) -> dict[str, torch.Tensor]:
+        """Left-padded embeddings (batch, length, hidden) and their mask: answers begin at the same column."""
+        model, code = self.checkpoint.model, self.checkpoint.language
+        encoded = [self.encoder.question(conversation, code).ids for conversation in conversations]
+        length = max(map(len, encoded))
+        ids = torch.full((len(encoded), length), self.checkpoint.pad_id())
+        mask = torch.zeros((len(encoded), length), dtype=torch.long)
+        for row, tokens in enumerate(encoded):
+            ids[row, length - len(tokens) :] = torch.tensor(tokens)
+            mask[row, length - len(tokens) :] = 1
+        with torch.inference_mode():
+            embeddings = model.get_input_embeddings()(ids)
+            media = [ref for conversation in conversations for turn in conversation for ref in turn.media]
+            if media:
+                images = self._embeddings(media, blank)
+                where = (ids == model.config.image_token_id).unsqueeze(-1).expand_as(embeddings)
+                embeddings = embeddings.masked_scatter(where, images)
+        return {"inputs_embeds": embeddings, "attention_mask": mask}
+
+    def _embeddings(self, media: Sequence[ImageRef | VideoRef], blank: bool) -> torch.Tensor:
+        """(tiles, tokens, hidden) of all pictures in order; a picture asked about before is not looked at again."""
+        if len(self._embedded) > REMEMBERED:
+            self._embedded.clear()
+        missing = [ref for ref in dict.fromkeys(media) if (ref, blank) not in self._embedded]
+        if missing:
+            tiles = [self._tiles(ref, blank) for ref in missing]
+            pixels = torch.from_numpy(np.concatenate(tiles))
+            family, settings = self.checkpoint.family, self.checkpoint.settings
+            embedded = family.image_embeddings(self.checkpoint.model, family.normalised(pixels, settings))
+            for ref, part in zip(missing, embedded.split([len(tile) for tile in tiles]), strict=True):
+                self._embedded[ref, blank] = part
+        return torch.cat([self._embedded[ref, blank] for ref in media])
+
+    def _tiles(self, ref: ImageRef | VideoRef, blank: bool) -> np.ndarray:
+        family, settings = self.checkpoint.family, self.checkpoint.settings
+        tiles = np.concatenate([family.pixels(image, settings) for image in pictures.read(ref)])
+        return np.full_like(tiles, GREY) if blank else tiles

@@ -1,0 +1,90 @@
+"""Every sample is looked at; those with an error go to ``rejected.jsonl`` with the reason, the rest to ``<data>.jsonl``.
+
+Also written: ``findings.html`` for a person, ``findings.json`` for a program.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from olhar.core.choices import choose
+from olhar.core.errors import UserError
+from olhar.core.recipe import DataSet, Recipe
+from olhar.core.samples import SampleFile, writing_samples
+from olhar.core.store import write_json, writing
+from olhar.core.types import Finding, Sample
+from olhar.languages import Language, language
+from olhar.reports.findings import FindingsReport
+from olhar.stages import Context
+
+NEEDS = ("ingest",)
+
+Check = Callable[[Sample, Sample | None, Language], Iterator[Finding]]
+
+
+def config(recipe: Recipe) -> dict[str, Any] | None:
+    return {"check": recipe.check.model_dump(mode="json"), "data": [data.name for data in recipe.ingest]}
+
+
+def outside(recipe: Recipe) -> dict[str, str]:
+    return {}
+
+
+def checks(names: tuple[str, ...]) -> list[Check]:
+    """The named checks, ready to look at a first sample."""
+    modules = [choose("checks", name) for name in names]
+    return [module.start() if hasattr(module, "start") else module.check for module in modules]
+
+
+def findings(sample: Sample, looking: list[Check]) -> list[Finding]:
+    spoken = language(sample.language)
+    return [finding for check in looking for finding in check(sample, None, spoken)]
+
+
+def run(context: Context) -> dict[str, Any]:
+    report = FindingsReport()
+    counts: dict[str, Any] = {}
+    with writing(context.folder / "rejected.jsonl") as rejected:
+        for data in context.recipe.ingest:
+            for line in _rows(context.run.path / "ingest" / f"{data.name}.findings"):
+                report.add_finding(Finding(**line))
+                rejected.write(json.dumps(line, ensure_ascii=False) + "\n")
+            counts[data.name] = _check(data, context, report, rejected)
+    write_json(context.folder / "findings.json", report.to_json())
+    with writing(context.folder / "findings.html") as page:
+        page.write(report.html())
+    if report.groups:
+        context.say(report.table())
+    return {"passed": counts, "rejected": report.rejected, "unread": report.unread}
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    with open(path, encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+
+
+def _check(data: DataSet, context: Context, report: FindingsReport, rejected: Any) -> int:
+    """Check one data set; returns how many samples passed. Stops where more are rejected than the recipe allows."""
+    samples = SampleFile(context.run.path / "ingest" / f"{data.name}.jsonl", context.run.path)
+    looking, bad = checks(context.recipe.check.checks), 0
+    with writing_samples(context.folder / f"{data.name}.jsonl", context.run.path) as passed:
+        for sample in context.track(samples, f"check {data.name}", len(samples)):
+            found = findings(sample, looking)
+            report.add(sample, found)
+            errors = [finding for finding in found if finding.severity == "error"]
+            if not errors:
+                passed.write(sample)
+                continue
+            bad += 1
+            for finding in errors:
+                row = {"sample_id": sample.id, "check": finding.check, "reason": finding.message}
+                rejected.write(json.dumps(row, ensure_ascii=False) + "\n")
+    if bad > context.recipe.check.stop_above * len(samples):
+        context.say(report.table())
+        raise UserError(
+            f"{bad} of {len(samples)} samples are rejected",
+            f"data set {data.name!r}; the table above says why",
+            "mend the data, or raise check.stop_above in the recipe",
+        )
+    return passed.count

@@ -1,0 +1,206 @@
+"""The training loop: one stage, step by step, with checkpoints from which it continues bit for bit."""
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from olhar.core.errors import UserError
+from olhar.core.recipe import TrainStage
+from olhar.core.store import writing
+from olhar.training import checkpoints
+from olhar.training.checkpoints import Checkpoint
+from olhar.training.optimizers import (
+    Group,
+    load_state_by_name,
+    optimizers,
+    set_rates,
+    share_of_peak,
+    state_by_name,
+)
+
+RECORDS = "steps.jsonl"
+AHEAD = 4  # batches that workers prepare in advance
+
+
+class Interrupted(UserError):
+    """The stage was asked to stop (SIGTERM); its checkpoint is written."""
+
+
+class Learner(Protocol):
+    """What a stage trains: a module with a loss."""
+
+    module: torch.nn.Module
+
+    def loss(self, batch: Any) -> tuple[torch.Tensor, Mapping[str, float]]: ...
+
+
+@dataclass(slots=True)
+class Job:
+    """One stage of training, ready to run.
+
+    ``batches`` gives a batch for a step's index; ``identity`` is the hash of recipe, data and model that a
+    checkpoint must match; ``energy`` tells kWh and grams spent since this process began the stage.
+    """
+
+    stage: TrainStage
+    learner: Learner
+    groups: list[Group]
+    batches: torch.utils.data.Dataset[Any]
+    folder: Path
+    identity: str
+    workers: int
+    precision: str
+    checkpoint_seconds: int
+    energy: Callable[[], tuple[float, float]]
+    counters: dict[str, float] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0.0))
+
+
+COUNTERS = ("seconds", "cpu_seconds", "tokens", "energy_kwh", "co2_g")
+
+
+def steps(job: Job) -> Iterator[dict[str, Any]]:
+    """Train until the stage's last step, yielding every step's record; goes on from the newest checkpoint.
+
+    The steps done before are yielded first, from the log, so a progress bar starts where training does.
+    Raises ``UserError`` when the loss stops being a number, ``Interrupted`` on SIGTERM (after a checkpoint).
+    """
+    module, stage = job.learner.module, job.stage
+    made = optimizers(module, job.groups)
+    begin = _resume(job, made)
+    yield from (line for line in read_records(job.folder) if line["step"] <= begin)
+    meter = _Meter(job)
+    with _records(job.folder, begin) as record, _stop_signal() as stop_asked:
+        last_saved = time.monotonic()
+        for step, batch in zip(range(begin + 1, stage.steps + 1), _stream(job, begin), strict=True):
+            share = share_of_peak(step, stage)
+            set_rates(made, share)
+            loss, extras = _step(job, made, batch)
+            line = {"stage": stage.name, "step": step, "loss": loss, **extras}
+            line |= {"learning_rate": share * max(stage.trains.values()), **meter.count(batch.tokens)}
+            record(line)
+            due = time.monotonic() - last_saved > job.checkpoint_seconds
+            if due or step == stage.steps or stop_asked():
+                _save(job, made, step, meter)
+                last_saved = time.monotonic()
+            yield line
+            if stop_asked() and step < stage.steps:
+                raise Interrupted(
+                    f"stopped at step {step} of {stage.steps}", str(job.folder), "give the same command to continue"
+                )
+
+
+def _step(job: Job, made: Mapping[str, torch.optim.Optimizer], batch: Any) -> tuple[float, Mapping[str, float]]:
+    bf16 = job.precision == "bf16"
+    with torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
+        loss, extras = job.learner.loss(batch)
+    value = float(loss.detach())
+    if not torch.isfinite(loss.detach()):
+        raise UserError(f"the loss is {value}", f"stage {job.stage.name}", "lower its learning rates, or train in fp32")
+    loss.backward()
+    parameters = [parameter for optimizer in made.values() for g in optimizer.param_groups for parameter in g["params"]]
+    torch.nn.utils.clip_grad_norm_(parameters, job.stage.clip_norm)
+    for optimizer in made.values():
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return value, extras
+
+
+def _stream(job: Job, begin: int) -> Iterator[Any]:
+    """Batches from index ``begin`` on, prepared ahead by worker processes."""
+    return iter(
+        torch.utils.data.DataLoader(
+            job.batches,
+            batch_size=None,
+            sampler=range(begin, job.stage.steps),
+            num_workers=job.workers,
+            prefetch_factor=AHEAD if job.workers else None,
+        )
+    )
+
+
+class _Meter:
+    """Seconds, tokens and energy of this process, added to what earlier ones counted."""
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.before = job, dict(job.counters)
+        self.began, self.began_cpu, self.tokens = time.monotonic(), time.process_time(), 0
+
+    def count(self, tokens: int) -> dict[str, float]:
+        self.tokens += tokens
+        elapsed = time.monotonic() - self.began
+        return {"tokens_per_second": round(self.tokens / elapsed, 1), "seconds": round(self._now()["seconds"], 2)}
+
+    def _now(self) -> dict[str, float]:
+        spent = {
+            "seconds": time.monotonic() - self.began,
+            "cpu_seconds": time.process_time() - self.began_cpu,
+            "tokens": float(self.tokens),
+        }
+        return {name: self.before[name] + value for name, value in spent.items()}
+
+    def update(self) -> None:
+        energy_kwh, co2_g = self.job.energy()
+        self.job.counters.update(self._now())
+        self.job.counters["energy_kwh"] = self.before["energy_kwh"] + energy_kwh
+        self.job.counters["co2_g"] = self.before["co2_g"] + co2_g
+
+
+def _save(job: Job, made: Mapping[str, torch.optim.Optimizer], step: int, meter: _Meter) -> None:
+    meter.update()
+    module = job.learner.module
+    state = Checkpoint(step, module.state_dict(), state_by_name(module, made), dict(job.counters))
+    checkpoints.save(job.folder, state, job.identity)
+
+
+def _resume(job: Job, made: Mapping[str, torch.optim.Optimizer]) -> int:
+    """Restore the newest checkpoint, if any; returns how many steps are done."""
+    found = checkpoints.newest(job.folder, job.identity)
+    if found is None:
+        return 0
+    checkpoints.load_strictly(job.learner.module, found.weights)
+    load_state_by_name(job.learner.module, made, found.optimizer)
+    job.counters.update(found.counters)
+    return found.step
+
+
+@contextmanager
+def _records(folder: Path, begin: int) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Append to the stage's step log; lines after the checkpoint are dropped first, their steps run again."""
+    path = folder / RECORDS
+    kept = [line for line in read_records(folder) if line["step"] <= begin]
+    with writing(path) as handle:
+        handle.writelines(json.dumps(line) + "\n" for line in kept)
+    with open(path, "a", encoding="utf-8", buffering=1) as handle:
+        yield lambda line: handle.write(json.dumps(line) + "\n") and None
+
+
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """The step log of a stage; a last line cut by a kill is not a line."""
+    path = folder / RECORDS
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+@contextmanager
+def _stop_signal() -> Iterator[Callable[[], bool]]:
+    """SIGTERM asks to stop after the current step instead of killing it."""
+    asked = False
+
+    def ask(*_: Any) -> None:
+        nonlocal asked
+        asked = True
+
+    before = signal.signal(signal.SIGTERM, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,118 @@
+"""Which parameter moves at which rate: groups by role, decay or not, and by optimizer; one cosine for all."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from olhar.core.recipe import TrainStage
+
+BETAS = (0.9, 0.98)
+SMALLEST_MUON_SIDE = 17  # Muon orthogonalises matrices; on thin ones that is noise
+EMBEDDINGS = ("embed_tokens", "lm_head", "position_embeddings", "cls_token")  # rows are looked up, not multiplied
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Parameters that share a rule; ``rate`` is the peak learning rate."""
+
+    role: str
+    optimizer: str
+    rate: float
+    weight_decay: float
+    names: tuple[str, ...]
+
+
+def groups(model: torch.nn.Module, roles: Mapping[str, list[str]], stage: TrainStage) -> list[Group]:
+    """The groups of one stage. A role that the stage does not name is frozen."""
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+    found: dict[tuple[str, str, float], list[str]] = {}
+    for role in stage.trains:
+        for name in roles[role]:
+            decay = stage.weight_decay if len(shapes[name]) > 1 else 0.0  # not biases, norms, layer scales
+            key = (role, _optimizer_of(name, shapes[name], stage.optimizer), decay)
+            found.setdefault(key, []).append(name)
+    return [Group(role, kind, stage.trains[role], decay, tuple(names)) for (role, kind, decay), names in found.items()]
+
+
+def _optimizer_of(name: str, shape: torch.Size, wanted: str) -> str:
+    matrix = len(shape) == 2 and min(shape) >= SMALLEST_MUON_SIDE
+    looked_up = any(part in name.split(".") for part in EMBEDDINGS)
+    return "muon" if wanted == "muon" and matrix and not looked_up else "adamw"
+
+
+def freeze_all_but(model: torch.nn.Module, trained: list[Group]) -> None:
+    """Only the groups' parameters get gradients; frozen parts also leave training mode for good."""
+    names = {name for group in trained for name in group.names}
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in names)
+
+
+def optimizers(model: torch.nn.Module, trained: list[Group]) -> dict[str, torch.optim.Optimizer]:
+    """AdamW for vectors, embeddings and convolutions; Muon (Jordan 2024) for matrices where the stage asks."""
+    parameters = dict(model.named_parameters())
+    made: dict[str, torch.optim.Optimizer] = {}
+    for kind in ("adamw", "muon"):
+        options = [
+            {"params": [parameters[n] for n in g.names], "lr": g.rate, "peak": g.rate, "weight_decay": g.weight_decay}
+            for g in trained
+            if g.optimizer == kind
+        ]
+        if options and kind == "adamw":
+            made[kind] = torch.optim.AdamW(options, betas=BETAS, foreach=True)
+        elif options:
+            made[kind] = torch.optim.Muon(options, adjust_lr_fn="match_rms_adamw")
+    return made
+
+
+def share_of_peak(step: int, stage: TrainStage) -> float:
+    """The rate at a 1-based step as a share of its peak: linear warm-up, then a cosine to ``final_share``."""
+    if step < stage.warmup_steps:
+        return step / stage.warmup_steps
+    progress = (step - stage.warmup_steps) / max(1, stage.steps - stage.warmup_steps)
+    return stage.final_share + (1 - stage.final_share) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def set_rates(made: Mapping[str, torch.optim.Optimizer], share: float) -> None:
+    for optimizer in made.values():
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * share
+
+
+def state_by_name(model: torch.nn.Module, made: Mapping[str, torch.optim.Optimizer]) -> dict[str, torch.Tensor]:
+    """Every optimizer tensor under ``<parameter name>|<slot>``."""
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    return {
+        f"{names[parameter]}|{slot}": torch.as_tensor(value).detach().clone()
+        for optimizer in made.values()
+        for parameter, slots in optimizer.state.items()
+        for slot, value in slots.items()
+    }
+
+
+def load_state_by_name(
+    model: torch.nn.Module, made: Mapping[str, torch.optim.Optimizer], state: Mapping[str, torch.Tensor]
+) -> None:
+    """Inverse of ``state_by_name``; raises ``KeyError`` when a tensor belongs to no trained parameter."""
+    owners = {id(p): optimizer for optimizer in made.values() for g in optimizer.param_groups for p in g["params"]}
+    parameters = dict(model.named_parameters())
+    for key, value in state.items():
+        name, slot = key.rsplit("|", 1)
+        parameter = parameters[name]
+        owners[id(parameter)].state[parameter][slot] = value.clone()
+
+
+def describe(model: torch.nn.Module, trained: list[Group]) -> Iterator[dict[str, Any]]:
+    """One row a group, for the table printed before the first step."""
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    for group in trained:
+        yield {
+            "role": group.role,
+            "optimizer": group.optimizer,
+            "learning rate": group.rate,
+            "weight decay": group.weight_decay,
+            "tensors": len(group.names),
+            "parameters": sum(sizes[name] for name in group.names),
+        }

@@ -2,17 +2,15 @@
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from olhar import __version__
 from olhar.core import choices
 from olhar.core import recipe as recipes
-from olhar.core.errors import OlharError, UserError
+from olhar.core.errors import UserError
 from olhar.core.store import RunFolder
 
 app = typer.Typer(
@@ -24,8 +22,10 @@ app = typer.Typer(
 )
 console = Console(highlight=False)
 
+FOLDERS = ("languages", "sources", "checks", "prompts", "families", "benchmarks", "metrics")
+
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="a recipe, for example recipes/world-pt.toml")]
-Overrides = Annotated[list[str], typer.Option("--set", help="change one value: --set train.stages.0.steps=10")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="change one value: --set train.stages.0.steps=10")]
 Runs = Annotated[Path, typer.Option("--runs", help="folder that holds the run folders")]
 Redo = Annotated[str | None, typer.Option("--redo", help="discard this stage and all after it first")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for a program")]
@@ -65,47 +65,158 @@ def _walk(
     return run
 
 
-def _stage(name: str, does: str) -> None:
+def _one_stage(
+    name: str, recipe: Path, overrides: list[str] | None, runs: Path, redo: str | None, as_json: bool
+) -> None:
+    run = _walk(recipe, overrides or [], runs, [name], redo, as_json)
+    if as_json:
+        typer.echo((run.path / name / "manifest.json").read_text(encoding="utf-8"))
+
+
+def _stage_command(name: str, does: str) -> None:
     """Register ``olhar <name> RECIPE``: run this stage, and what it needs if that is not finished."""
 
     def command(
         recipe: RecipePath,
-        overrides: Overrides = [],
+        overrides: Overrides = None,
         runs: Runs = Path("runs"),
         redo: Redo = None,
         as_json: AsJson = False,
     ) -> None:
-        run = _walk(recipe, overrides, runs, [name], redo, as_json)
-        if as_json:
-            typer.echo((run.path / name / "manifest.json").read_text(encoding="utf-8"))
+        _one_stage(name, recipe, overrides, runs, redo, as_json)
 
     app.command(name, help=does)(command)
 
 
-for _name, _does in (
-    ("ingest", "Read foreign data sets as samples."),
-    ("mix", "Make training sets of checked samples."),
-    ("train", "Train the recipe's stages."),
-    ("evaluate", "Measure what was learned, beside blind controls."),
-    ("publish", "Write a folder that plain transformers loads, with its card."),
-):
-    _stage(_name, _does)
+@app.command()
+def plan(recipe: RecipePath, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Check every name, path, size and token budget of a recipe, and tell what it would do. Needs no torch."""
+    from olhar.stages import _plan
+
+    read = recipes.load(recipe, overrides or [])
+    _plan.check(read, recipe)
+    if as_json:
+        typer.echo(json.dumps(_plan.describe(read), ensure_ascii=False, indent=1))
+    else:
+        console.print(_plan.shown(read))
 
 
 @app.command("run")
 def run_all(
-    recipe: RecipePath, overrides: Overrides = [], runs: Runs = Path("runs"), redo: Redo = None, as_json: AsJson = False
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    runs: Runs = Path("runs"),
+    redo: Redo = None,
+    as_json: AsJson = False,
 ) -> None:
     """Walk all stages of a recipe; what is finished is skipped, what was interrupted goes on."""
-    run = _walk(recipe, overrides, runs, None, redo, as_json)
+    run = _walk(recipe, overrides or [], runs, None, redo, as_json)
     scores = run.path / "evaluate" / "scores.json"
     if as_json:
         typer.echo(scores.read_text(encoding="utf-8") if scores.exists() else "[]")
         return
     if scores.exists():
-        console.print(f"\nreport: {run.path / 'evaluate' / 'report.html'}")
+        from olhar.core.types import Score
+        from olhar.reports.scores import terminal_table
+
+        found = [Score(**row) for row in json.loads(scores.read_text(encoding="utf-8"))]
+        console.print(terminal_table(found, found[0].split))
+        console.print(f"report: {run.path / 'evaluate' / 'report.html'}")
     if (run.path / "publish").exists():
-        console.print(f"talk with it: olhar chat {run.path}")
+        console.print(f"talk with it: [bold]olhar chat {run.path}[/]")
+
+
+_stage_command("ingest", "Read foreign data sets as samples.")
+
+
+@app.command()
+def check(
+    what: Annotated[Path, typer.Argument(metavar="RECIPE|FILE", help="a recipe (.toml), or a data file to look at")],
+    images: Annotated[Path | None, typer.Option("--images", help="folder the file's image paths start from")] = None,
+    source: Annotated[str, typer.Option("--source", help="how to read the file; see `olhar list sources`")] = "llava",
+    language: Annotated[str, typer.Option("--language", help="the language of the file's texts")] = "en",
+    page: Annotated[Path | None, typer.Option("--html", help="also write the findings as a page")] = None,
+    overrides: Overrides = None,
+    runs: Runs = Path("runs"),
+    redo: Redo = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look at every sample: structure, turns, placeholders, images. Exit code 1 when a file has errors."""
+    if what.suffix == ".toml":
+        _one_stage("check", what, overrides, runs, redo, as_json)
+        return
+    from olhar.reports.live import Live
+    from olhar.stages import check as stage
+
+    live = Live(Console(stderr=True, highlight=False))
+    report = stage.check_file(what, source, language, images, live.track)
+    if page:
+        stage.write_page(report, page, str(what))
+    if as_json:
+        typer.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=1))
+    else:
+        console.print(report.table())
+    raise typer.Exit(1 if report.rejected or report.unread else 0)
+
+
+_stage_command("mix", "Make training sets of checked samples.")
+_stage_command("train", "Train the recipe's stages.")
+_stage_command("evaluate", "Measure what was learned, beside blind controls.")
+_stage_command("publish", "Write a folder that plain transformers loads, with its card.")
+
+
+@app.command()
+def chat(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="a published folder, or a finished run")],
+    images: Annotated[list[Path] | None, typer.Option("--image", "-i", help="a picture; may be repeated")] = None,
+    video: Annotated[Path | None, typer.Option("--video", help="a folder of frames")] = None,
+    marks: Annotated[list[str] | None, typer.Option("--mark", help='on the last picture: "box 0.1 0.2 0.6 0.9 red"')] = None,
+    question: Annotated[str | None, typer.Option("--question", "-q", help="ask once and end")] = None,
+    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1)] = 64,
+    as_json: AsJson = False,
+) -> None:
+    """Talk with a published model about pictures, in the terminal."""
+    from olhar.inference import chat as talking
+
+    shown = talking.media(images or [], video, marks or [])
+    assistant = talking.opened(model)
+    if question is not None:
+        answer = talking.once(assistant, shown, question, max_new_tokens, None if as_json else console)
+        if as_json:
+            typer.echo(json.dumps({"question": question, "answer": answer}, ensure_ascii=False))
+        return
+    talking.converse(assistant, shown, max_new_tokens, console)
+
+
+@app.command("list")
+def list_choices(
+    folder: Annotated[str | None, typer.Argument(help="languages, sources, checks, prompts, families, ...")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what can be chosen: every file of a folder is one choice."""
+    if folder is not None and folder not in FOLDERS:
+        raise UserError(f"there is nothing to list called {folder!r}", "olhar list", f"name one of {', '.join(FOLDERS)}")
+    there = {name: choices.names(name) for name in ([folder] if folder else FOLDERS)}
+    if folder is None:
+        there["recipes"] = sorted(str(path) for path in Path("recipes").glob("*.toml"))
+    if as_json:
+        typer.echo(json.dumps(there, indent=1))
+        return
+    for name, found in there.items():
+        console.print(f"[bold]{name}[/]  {', '.join(found)}")
+
+
+@app.command()
+def env(as_json: AsJson = False) -> None:
+    """What a bug report needs: versions, processor, memory."""
+    from olhar.core import environment
+
+    facts = environment.facts()
+    if as_json:
+        typer.echo(json.dumps(facts, indent=1))
+        return
+    for name, value in facts.items():
+        console.print(f"{name:<14} {value}")
 
 
 if __name__ == "__main__":

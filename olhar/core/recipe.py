@@ -32,6 +32,8 @@ class DataSet(_Model):
     source: str
     path: Path | None = None
     language: str | None = None  # default: the recipe's
+    license: str | None = None  # for the model card; default: what the source itself knows
+    attribution: str = ""
     options: dict[str, Any] = {}
 
 
@@ -153,9 +155,8 @@ class Publishing(_Model):
 
     title: str
     license: str
-    summary: str
-    credits: tuple[str, ...] = ()
-    part: Literal["assistant", "tower"] = "assistant"
+    limits: tuple[str, ...] = ()
+    tower: bool = False  # write the vision tower as a folder of its own too, for other recipes to start from
 
 
 class Recipe(_Model):
@@ -203,7 +204,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     try:
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
-        raise RecipeError(str(path), [_problem(detail) for detail in error.errors() if not _echo(detail)]) from error
+        raise RecipeError(str(path), [problem(detail, Recipe) for detail in error.errors() if not _echo(detail)]) from error
     return _from_folder(recipe, path.resolve().parent)
 
 
@@ -247,12 +248,12 @@ def _echo(detail: ErrorDetails) -> bool:
     return detail["type"] == "too_short" and bool(detail["input"])
 
 
-def _problem(detail: ErrorDetails) -> Problem:
-    """One pydantic error as a problem: dotted place, what is wrong, what to do."""
+def problem(detail: ErrorDetails, model: type[BaseModel], prefix: str = "") -> Problem:
+    """One of pydantic's errors about a ``model`` as a problem: dotted place, what is wrong, what to do."""
     place = [part for part in detail["loc"] if not (isinstance(part, str) and part.endswith("Shape"))]
-    where = ".".join(str(part) for part in place) or "recipe"
+    where = ".".join(str(part) for part in (prefix, *place) if part != "") or "recipe"
     if detail["type"] == "extra_forbidden":
-        near = get_close_matches(str(place[-1]), sorted(_keys_of(detail["loc"][:-1])), n=1)
+        near = get_close_matches(str(place[-1]), sorted(_keys_of(model, detail["loc"][:-1])), n=1)
         return Problem(where, "unknown key", f"did you mean {near[0]!r}?" if near else "remove it")
     if detail["type"] == "missing":
         return Problem(where, "this key is required", "add it")
@@ -261,16 +262,16 @@ def _problem(detail: ErrorDetails) -> Problem:
     return Problem(where, message, f"change {given if len(given) < 60 else 'this part'}")
 
 
-def _keys_of(location: Sequence[int | str]) -> Iterator[str]:
+def _keys_of(model: type[BaseModel], location: Sequence[int | str]) -> Iterator[str]:
     """The keys a model at this location knows, for the nearest-match hint."""
-    models: list[type[BaseModel]] = [Recipe]
+    models = [model]
     for part in location:
         if isinstance(part, int):
             continue
         fields = [model.model_fields[part].annotation for model in models if part in model.model_fields]
         models = [inner for field in fields for inner in _models_in(field)] or models
-    for model in models:
-        yield from model.model_fields
+    for known in models:
+        yield from known.model_fields
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

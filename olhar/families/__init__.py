@@ -11,7 +11,8 @@ without torch
 with torch, imported inside the functions
     ``compose(parts, settings, vocabulary, image_token_id) -> model``  a neutral start in transformers' own class
     ``roles(model) -> {role: [parameter names]}``  a partition of all parameters
-    ``image_embeddings(model, pixels) -> (tiles, tokens, hidden)``
+    ``patch_features(model, pixels) -> (tiles, patches, width)`` of the tower, before the connector
+    ``connected(model, features) -> (tiles, tokens, hidden)``; ``image_embeddings`` is both in one
     ``hidden_states(model, embeddings, mask, positions) -> (rows, tokens, hidden)``
     ``export(model, folder, settings)``  writes what plain transformers needs to load it again
 

@@ -1,4 +1,4 @@
-"""A checkpoint folder: what plain transformers loads, and ``olhar.json`` beside it for what transformers has no place for."""
+"""A checkpoint folder: what plain transformers loads, and ``olhar.json`` for what it has no place for."""
 
 import json
 import os

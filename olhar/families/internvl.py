@@ -15,12 +15,15 @@ from PIL import Image
 
 from olhar.core.errors import UserError
 from olhar.core.recipe import LanguageModelShape, ModelParts, TowerShape
+from olhar.core.store import write_json
 from olhar.families import Budget
 
 if TYPE_CHECKING:
     import torch
     from transformers import InternVLForConditionalGeneration, PreTrainedModel
 
+MODEL_CLASS = "InternVLForConditionalGeneration"
+TOWER_CLASS = "InternVLVisionModel"
 IMAGE_TOKEN = "<IMG_CONTEXT>"
 SPECIAL_TOKENS = ("<img>", "</img>", IMAGE_TOKEN)
 DOWNSAMPLE = 0.5  # pixel shuffle of every published InternVL: 2 x 2 patches become one token
@@ -212,17 +215,23 @@ def normalised(pixels: "torch.Tensor", settings: Settings) -> "torch.Tensor":
 
 
 def patch_features(model: "PreTrainedModel", pixels: "torch.Tensor") -> "torch.Tensor":
-    """(tiles, 3, side, side) normalised -> (tiles, patches, hidden) of the tower, without its CLS token."""
-    return model.model.vision_tower(pixel_values=pixels).last_hidden_state[:, 1:]
+    """(tiles, 3, side, side) normalised -> (tiles, patches, width) of the tower, without its CLS token."""
+    layer = model.config.vision_feature_layer
+    seen = model.model.vision_tower(pixel_values=pixels, output_hidden_states=layer != -1)
+    return (seen.last_hidden_state if layer == -1 else seen.hidden_states[layer])[:, 1:]
+
+
+def connected(model: "PreTrainedModel", features: "torch.Tensor") -> "torch.Tensor":
+    """(tiles, patches, width) of the tower -> (tiles, tokens, hidden): pixel shuffle, then the MLP."""
+    grid = int(features.shape[1] ** 0.5)
+    square = features.unflatten(1, (grid, grid))
+    shuffled = model.model.pixel_shuffle(square, scale_factor=model.config.downsample_ratio)
+    return model.model.multi_modal_projector(shuffled.flatten(1, 2))
 
 
 def image_embeddings(model: "PreTrainedModel", pixels: "torch.Tensor") -> "torch.Tensor":
     """(tiles, 3, side, side) normalised -> (tiles, tokens, hidden) in the language model's width."""
-    return model.model.get_image_features(
-        pixel_values=pixels,
-        vision_feature_layer=model.config.vision_feature_layer,
-        vision_feature_select_strategy=model.config.vision_feature_select_strategy,
-    ).pooler_output
+    return connected(model, patch_features(model, pixels))
 
 
 def hidden_states(
@@ -240,6 +249,16 @@ def hidden_states(
 def export(model: "PreTrainedModel", folder: Path, settings: Settings) -> None:
     """Weights, config and image processor, as plain transformers reads them."""
     model.save_pretrained(folder)
+    _export_processor(folder, settings)
+
+
+def export_tower(model: "PreTrainedModel", folder: Path, settings: Settings) -> None:
+    """The vision tower alone, for other recipes to start from."""
+    model.model.vision_tower.save_pretrained(folder)
+    _export_processor(folder, settings)
+
+
+def _export_processor(folder: Path, settings: Settings) -> None:
     processor = {
         "image_processor_type": PROCESSOR,
         "size": {"height": settings.side, "width": settings.side},
@@ -254,7 +273,7 @@ def export(model: "PreTrainedModel", folder: Path, settings: Settings) -> None:
         "do_convert_rgb": True,
         "resample": 3,
     }
-    (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / "preprocessor_config.json", processor)
 
 
 def settings_to_json(settings: Settings) -> dict[str, Any]:

@@ -28,6 +28,7 @@ def inflect(row: Mapping[str, str]) -> dict[str, str]:
         "the_n": f"a {noun}" if feminine else f"o {noun}",
         "of_the_n": f"da {noun}" if feminine else f"do {noun}",
         "how_many_n": f"quantas {plural}" if feminine else f"quantos {plural}",
+        **({"number_1": "uma", "number_2": "duas"} if feminine else {}),
     }
 
 

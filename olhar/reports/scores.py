@@ -2,17 +2,22 @@
 and the pictures that were answered wrongly first."""
 
 import math
+import os
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from struct import unpack
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from olhar.core.environment import processor
 from olhar.core.types import Control, Score
+
+if TYPE_CHECKING:
+    from rich.table import Table as TerminalTable
 
 MACRO = "macro"
 LEARNED = 0.15  # a skill counts as learned when it is further than this above the majority answer
@@ -82,6 +87,20 @@ class Energy:
         return self.co2_g / self.kwh if self.co2_g is not None and self.kwh else None
 
 
+def energy_of(counts: Mapping[str, Any], country: str) -> Energy:
+    """What training cost, from the counts in its manifest."""
+    known = counts["energy_method"] != "not measured"
+    return Energy(
+        seconds=counts["total"]["seconds"],
+        kwh=counts["total"]["energy_kwh"] if known else None,
+        co2_g=counts["total"]["co2_g"] if known else None,
+        method="measured" if counts["energy_method"] == "measured" else "estimated",
+        source="CodeCarbon",
+        hardware=f"{processor()}, {os.cpu_count()} cores",
+        country=country,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """A question as the model met it, for the gallery. ``pictures`` are PNG files."""
@@ -138,6 +157,23 @@ def table(scores: Sequence[Score], split: str) -> Table:
     rest = tuple(row for row in rows if row is not macro)
     one = skills[0]
     return Table(one.benchmark, one.language, one.metric, one.protocol, split, controls, splits, macro, rest)
+
+
+def terminal_table(scores: Sequence[Score], split: str) -> "TerminalTable":
+    """``table`` for the terminal: a line a skill, what it is compared with beside it."""
+    from rich.table import Table as TerminalTable
+
+    found = table(scores, split)
+    shown = TerminalTable(title=f"{found.benchmark}, {found.language}, {split}", title_justify="left", box=None)
+    shown.add_column("skill")
+    for column in ("accuracy", "95 % interval", "n", *found.controls, *found.splits):
+        shown.add_column(column.replace("_", " "), justify="right")
+    for row in (*filter(None, [found.macro]), *found.rows):
+        beside = [share(score) for score in (*row.controls, *row.elsewhere)]
+        colour = "" if row.learned or row is found.macro else "dim"
+        cells = (row.skill, percent(row.score.value), interval(row.score), str(row.score.n), *beside)
+        shown.add_row(*cells, style="bold" if row is found.macro else colour)
+    return shown
 
 
 def scores_page(page: ScoresPage) -> str:

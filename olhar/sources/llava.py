@@ -24,6 +24,7 @@ from olhar.sources._json_rows import Row, rows
 from olhar.sources._llava_turns import MEDIA_KEYS, TURN_LISTS, BadRow, Folders, turns_of
 
 NAME = "llava"
+NEEDS_PATH = True
 CUT_SHORT = "file not read to its end"  # the kind of finding that concerns more than its row
 ADVICE: Mapping[str, str] = {
     "integer ids": "nothing to do: the number's digits became the id's text",

@@ -1,13 +1,14 @@
-"""Every sample is looked at; those with an error go to ``rejected.jsonl`` with the reason, the rest to ``<data>.jsonl``.
+"""Every sample is looked at; those with an error go to ``rejected.jsonl``, the rest to ``<data>.jsonl``.
 
 Also written: ``findings.html`` for a person, ``findings.json`` for a program.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from olhar.core import choices
 from olhar.core.choices import choose
 from olhar.core.errors import UserError
 from olhar.core.recipe import DataSet, Recipe
@@ -16,6 +17,7 @@ from olhar.core.store import write_json, writing
 from olhar.core.types import Finding, Sample
 from olhar.languages import Language, language
 from olhar.reports.findings import FindingsReport
+from olhar.sources import Request
 from olhar.stages import Context
 
 NEEDS = ("ingest",)
@@ -42,6 +44,28 @@ def findings(sample: Sample, looking: list[Check]) -> list[Finding]:
     return [finding for check in looking for finding in check(sample, None, spoken)]
 
 
+def check_file(
+    path: Path, source_name: str, code: str, images: Path | None, track: Callable[..., Iterable[Any]]
+) -> FindingsReport:
+    """All checks on one data file outside any run. Raises ``UserError`` when the source cannot read it at all."""
+    source = choose("sources", source_name)
+    language(code)
+    options = {"images": str(images)} if images else {}
+    request = Request(path, source.Options(**options), code, path.stem, path.parent)
+    looking, report = checks(tuple(choices.names("checks"))), FindingsReport()
+    for item in track(source.read(request), f"look at {path.name}", source.count(request)):
+        if isinstance(item, Finding):
+            report.add_finding(item)
+        else:
+            report.add(item, findings(item, looking))
+    return report
+
+
+def write_page(report: FindingsReport, path: Path, title: str) -> None:
+    with writing(path) as page:
+        page.write(report.html(title))
+
+
 def run(context: Context) -> dict[str, Any]:
     report = FindingsReport()
     counts: dict[str, Any] = {}
@@ -52,8 +76,7 @@ def run(context: Context) -> dict[str, Any]:
                 rejected.write(json.dumps(line, ensure_ascii=False) + "\n")
             counts[data.name] = _check(data, context, report, rejected)
     write_json(context.folder / "findings.json", report.to_json())
-    with writing(context.folder / "findings.html") as page:
-        page.write(report.html())
+    write_page(report, context.folder / "findings.html", context.recipe.name)
     if report.groups:
         context.say(report.table())
     return {"passed": counts, "rejected": report.rejected, "unread": report.unread}

@@ -18,7 +18,7 @@ from olhar.core.store import write_json, writing
 from olhar.core.types import Control, Prediction, Sample, Score
 from olhar.languages import language
 from olhar.reports.curves import skills_chart
-from olhar.reports.scores import MACRO, Example, ScoresPage, scores_page, table
+from olhar.reports.scores import MACRO, Example, ScoresPage, energy_of, scores_page, table
 from olhar.stages import Context
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _report(context: Context, scores: list[Score], examples: list[Example]) -> N
         loss_png=(context.run.path / "train" / "loss.png").read_bytes(),
         skills_png=(context.folder / "skills.png").read_bytes(),
         recipe=json.dumps(recipe.model_dump(mode="json", exclude_defaults=True), ensure_ascii=False, indent=1),
-        energy=None,
+        energy=energy_of(trained.counts, recipe.train.country) if trained and recipe.train else None,
         counts={"questions": len({example.sample_id for example in examples})},
     )
     with writing(context.folder / "report.html") as handle:

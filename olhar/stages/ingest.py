@@ -1,4 +1,4 @@
-"""Foreign data sets become samples: one ``<data>.jsonl`` each, and ``findings.jsonl`` for rows that could not be read."""
+"""Foreign data sets become samples: one ``<data>.jsonl`` each; ``<data>.findings`` names rows that could not be read."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ NEEDS: tuple[str, ...] = ()
 
 
 def config(recipe: Recipe) -> dict[str, Any]:
-    names = {data.name: data.model_dump(mode="json", exclude={"path"}) for data in recipe.ingest}
+    names = {data.name: data.model_dump(mode="json", exclude={"path", "license", "attribution"}) for data in recipe.ingest}
     return {"data": names, "language": recipe.language, "seed": recipe.seed}
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from olhar.core.samples import SampleFile
 from olhar.core.types import ImageRef, VideoRef
 from olhar.training.encode import EncodedSet
 
+NOTHING = -1  # the predictor of a token that is not learned
 HIDDEN = -1e9  # added to an attention score that must not be seen
 
 
@@ -42,14 +43,15 @@ def lay_out(encoded: EncodedSet, pack: Sequence[int]) -> Layout:
         first, last = int(encoded.groups[document]), int(encoded.groups[document + 1])
         prefix = int(encoded.after_images[first])
         rows.append(int(encoded.rows[first]))
-        begin = offset
+        before = NOTHING  # a document's first token is predicted by nothing, least of all by its neighbour
         if prefix:
             start = int(encoded.starts[first])
-            pieces.append(_piece(encoded, start, start + prefix, number, 0, 0, begin, begin - 1))
+            pieces.append(_piece(encoded, start, start + prefix, number, 0, 0, offset, before))
             offset += prefix
+            before = offset - 1
         for question, sample in enumerate(range(first, last), start=1):
             start, end = int(encoded.starts[sample]) + prefix, int(encoded.starts[sample + 1])
-            pieces.append(_piece(encoded, start, end, number, question, prefix, offset, begin + prefix - 1))
+            pieces.append(_piece(encoded, start, end, number, question, prefix, offset, before))
             offset += end - start
     return Layout(*(np.concatenate(parts) for parts in zip(*pieces, strict=True)), rows)
 
@@ -66,7 +68,7 @@ def _piece(
         np.full(count, document),
         np.full(count, question),
         np.arange(position, position + count),
-        np.where(encoded.trained[start:end], predictor, -1),
+        np.where(encoded.trained[start:end], predictor, NOTHING),
     )
 
 
@@ -87,7 +89,8 @@ class Batch:
 
     ids, positions (rows, length) int64; mask (rows, 1, length, length) bool, True where visible;
     predictors, targets (labelled,) int64: flat index of the predicting position, and the id it must predict;
-    pixels (tiles, 3, side, side) uint8, in the order of the image tokens; tokens: how many are not padding.
+    pixels (tiles, 3, side, side) uint8, in the order of the image tokens, or, where a frozen tower has seen
+    them before, features (tiles, patches, width) float16; tokens: how many are not padding.
     """
 
     ids: torch.Tensor
@@ -95,17 +98,20 @@ class Batch:
     mask: torch.Tensor
     predictors: torch.Tensor
     targets: torch.Tensor
-    pixels: torch.Tensor
+    pixels: torch.Tensor | None
+    features: torch.Tensor | None
     tokens: int
 
 
-def collate(layouts: Sequence[Layout], pixels: torch.Tensor, pad: int) -> Batch:
+def collate(
+    layouts: Sequence[Layout], pad: int, pixels: torch.Tensor | None = None, features: torch.Tensor | None = None
+) -> Batch:
     """Pad the packs of one step to their longest, rounded up to a multiple of 8."""
     length = -(-max(len(layout.ids) for layout in layouts) // 8) * 8
     ids, positions = _padded(layouts, "ids", length, pad), _padded(layouts, "positions", length, 0)
     document, question = _padded(layouts, "document", length, -1), _padded(layouts, "question", length, 0)
-    predictor = _padded(layouts, "predictor", length, -1)
-    row, column = np.nonzero(predictor >= 0)
+    predictor = _padded(layouts, "predictor", length, NOTHING)
+    row, column = np.nonzero(predictor != NOTHING)
     return Batch(
         torch.from_numpy(ids),
         torch.from_numpy(positions),
@@ -113,6 +119,7 @@ def collate(layouts: Sequence[Layout], pixels: torch.Tensor, pad: int) -> Batch:
         torch.from_numpy(row * length + predictor[row, column]),
         torch.from_numpy(ids[row, column]),
         pixels,
+        features,
         int(sum(len(layout.ids) for layout in layouts)),
     )
 
@@ -133,6 +140,12 @@ def media_pixels(media: Sequence[ImageRef | VideoRef], family: ModuleType, setti
     return np.concatenate([family.pixels(image, settings) for image in images])
 
 
+class Features(Protocol):
+    """Patch features of a picture that was looked at before: float16 (tiles, patches, width)."""
+
+    def __getitem__(self, ref: ImageRef | VideoRef) -> np.ndarray: ...
+
+
 class PackedBatches(torch.utils.data.Dataset[Batch]):
     """A step's batch by the step's number: resuming is an index, never a replay."""
 
@@ -145,9 +158,11 @@ class PackedBatches(torch.utils.data.Dataset[Batch]):
         family: str,
         settings: Any,
         pad: int,
+        features: Features | None = None,
     ) -> None:
         self.encoded, self.samples, self.packs, self.order = encoded, samples, packs, order
         self.family, self.settings, self.pad = family, settings, pad  # by name: workers import it themselves
+        self.features = features
 
     def __len__(self) -> int:
         return len(self.order)
@@ -155,5 +170,10 @@ class PackedBatches(torch.utils.data.Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         layouts = [lay_out(self.encoded, self.packs[pack]) for pack in self.order[step]]
         media = [ref for layout in layouts for row in layout.rows for ref in self.samples[row].media]
+        if not media:
+            return collate(layouts, self.pad)
+        if self.features is not None:
+            seen = torch.from_numpy(np.concatenate([self.features[ref] for ref in media]))
+            return collate(layouts, self.pad, features=seen)
         pixels = media_pixels(media, choose("families", self.family), self.settings)
-        return collate(layouts, torch.from_numpy(pixels), self.pad)
+        return collate(layouts, self.pad, pixels=torch.from_numpy(pixels))

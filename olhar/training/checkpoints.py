@@ -95,7 +95,7 @@ def load_strictly(module: torch.nn.Module, weights: Mapping[str, torch.Tensor]) 
 def random_state() -> dict[str, torch.Tensor]:
     """The state of every random generator in use, as tensors."""
     version, inner, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state()
+    _, keys, position, has_gauss, cached = np.random.get_state()
     return {
         "python": torch.tensor(inner, dtype=torch.int64),
         "python_more": torch.tensor([version, 0 if gauss is None else 1, gauss or 0.0], dtype=torch.float64),

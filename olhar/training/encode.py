@@ -49,28 +49,29 @@ class EncodedSet:
 def encode_set(
     samples: SampleFile, rows: Sequence[int], encoder: Encoder, share_images: bool, track: Callable[..., Iterable]
 ) -> EncodedSet:
-    """Encode the listed rows. With ``share_images``, samples on the same images become one document.
+    """Encode the listed rows. With ``share_images``, neighbours that begin with the same words and images become
+    one document, in which these stand once.
 
     Raises ``UserError`` when a sample holds no trained token: it would cost time and teach nothing.
     """
-    rows = sorted(rows, key=lambda row: row) if share_images else list(rows)
     flat: list[np.ndarray] = []
     flat_trained: list[np.ndarray] = []
     lengths, after, groups = [], [], [0]
-    previous: Any = None
+    previous: tuple[Any, ...] | None = None
     for position, row in enumerate(track(rows, "tokens")):
         sample = samples[row]
         encoded = encoder.sample(sample)
         if not any(encoded.trained):
             raise UserError("this sample has no trained token", f"sample {sample.id!r}", "reject it with a check")
-        media = sample.media if share_images and sample.media else position
-        if position and media != previous:
+        prefix = encoded.after_images if share_images and not any(encoded.trained[: encoded.after_images]) else 0
+        shared = (sample.media, encoded.ids[:prefix]) if prefix else None
+        if position and (shared is None or shared != previous):
             groups.append(position)
-        previous = media
+        previous = shared
         flat.append(np.asarray(encoded.ids, dtype=np.int32))
         flat_trained.append(np.asarray(encoded.trained, dtype=bool))
         lengths.append(len(encoded.ids))
-        after.append(encoded.after_images if share_images and sample.media else 0)
+        after.append(prefix)
     groups.append(len(rows))
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     return EncodedSet(

@@ -85,12 +85,12 @@ def steps(job: Job) -> Iterator[dict[str, Any]]:
             line = {"stage": stage.name, "step": step, "loss": loss, **extras}
             line |= {"learning_rate": share * max(stage.trains.values()), **meter.count(batch.tokens)}
             record(line)
-            due = time.monotonic() - last_saved > job.checkpoint_seconds
-            if due or step == stage.steps or stop_asked():
+            stopping = stop_asked() and step < stage.steps
+            if stopping or step == stage.steps or time.monotonic() - last_saved > job.checkpoint_seconds:
                 _save(job, made, step, meter)
                 last_saved = time.monotonic()
             yield line
-            if stop_asked() and step < stage.steps:
+            if stopping:
                 raise Interrupted(
                     f"stopped at step {step} of {stage.steps}", str(job.folder), "give the same command to continue"
                 )
@@ -121,6 +121,7 @@ def _stream(job: Job, begin: int) -> Iterator[Any]:
             sampler=range(begin, job.stage.steps),
             num_workers=job.workers,
             prefetch_factor=AHEAD if job.workers else None,
+            generator=torch.Generator(),  # else it draws from the global one, once more in a resumed run
         )
     )
 

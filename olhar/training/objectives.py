@@ -23,8 +23,11 @@ def answer_loss(model: Any, family: ModuleType, settings: Any, batch: Batch) -> 
 def packed_hidden_states(model: Any, family: ModuleType, settings: Any, batch: Batch) -> torch.Tensor:
     """(rows, length, hidden) of a packed batch, every question seeing its own images only."""
     embeddings = model.get_input_embeddings()(batch.ids)
-    if len(batch.pixels):
-        images = family.image_embeddings(model, family.normalised(batch.pixels, settings))
+    if batch.pixels is not None or batch.features is not None:
+        if batch.features is not None:
+            images = family.connected(model, batch.features.float())
+        else:
+            images = family.image_embeddings(model, family.normalised(batch.pixels, settings))
         where = (batch.ids == model.config.image_token_id).unsqueeze(-1).expand_as(embeddings)
         embeddings = embeddings.masked_scatter(where, images.to(embeddings.dtype))
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else embeddings.dtype

@@ -18,10 +18,11 @@ from olhar.families import Checkpoint as Published
 from olhar.families import Encoder
 from olhar.languages import language
 from olhar.prompts import prompt, special_tokens, with_placeholder
-from olhar.training import checkpoints, encode, loop, packs, vocabulary
+from olhar.training import checkpoints, encode, features, loop, packs, vocabulary
 from olhar.training.batches import PackedBatches
 from olhar.training.encode import EncodedSet
 from olhar.training.energy import EnergyMeter
+from olhar.training.features import FeatureCache
 from olhar.training.objectives import AnswerLearner, PatchLearner
 from olhar.training.optimizers import Group, describe, freeze_all_but, groups
 from olhar.training.patches import PatchBatches, class_names, labelled_pictures
@@ -63,6 +64,7 @@ def train(recipe: Recipe, run: Path, folder: Path, identity: str, track: Track, 
     records = [line for number in range(len(stages)) for line in loop.read_records(work.stage_folder(number))]
     counts: dict[str, Any] = {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "parameters_by_role": _sizes(model, family),
         "vocabulary": tokenizer.get_vocab_size(),
         "precision": precision(recipe.train.precision),
         "energy_method": energy.method,
@@ -72,6 +74,11 @@ def train(recipe: Recipe, run: Path, folder: Path, identity: str, track: Track, 
     if energy.method != "not measured":
         counts |= {"energy_kwh": totals["energy_kwh"], "co2_g": totals["co2_g"]}
     return Trained(published, records, counts)
+
+
+def _sizes(model: torch.nn.Module, family: ModuleType) -> dict[str, int]:
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    return {role: sum(sizes[name] for name in names) for role, names in family.roles(model).items()}
 
 
 def precision(wanted: str) -> str:
@@ -124,7 +131,7 @@ class _Session:
         folder.mkdir(parents=True, exist_ok=True)
         finished = checkpoints.newest(folder, self.identity)
         torch.manual_seed(self.recipe.seed + number)
-        learner, batches = self._learner(stage)
+        learner, batches = self._learner(number, stage)
         if finished and finished.step == stage.steps:
             checkpoints.load_strictly(learner.module, finished.weights)
             self.say(f"  [green]✓[/] {stage.name}: finished before")
@@ -150,9 +157,9 @@ class _Session:
             pass
         return job.counters
 
-    def _learner(self, stage: TrainStage) -> tuple[AnswerLearner | PatchLearner, torch.utils.data.Dataset[Any]]:
+    def _learner(self, number: int, stage: TrainStage) -> tuple[AnswerLearner | PatchLearner, torch.utils.data.Dataset[Any]]:
         """What the stage trains, and the batches it sees."""
-        samples = SampleFile(self.run / "mix" / f"{stage.mixture}.jsonl", self.run)
+        samples = self._samples(stage.mixture)
         if stage.objective == "patches":
             labelled = labelled_pictures(self.track(samples, f"boxes of {stage.mixture}", len(samples)))
             order = packs.pack_order(len(labelled), stage.batch, stage.steps, self.recipe.seed)
@@ -167,8 +174,30 @@ class _Session:
         self.say(f"  {len(lengths)} documents in {len(planned)} packs, {share:.1%} full; {epochs:.1f} epochs")
         order = packs.pack_order(len(planned), stage.batch, stage.steps, self.recipe.seed)
         pad = self.encoder.tokenizer.token_to_id(vocabulary.PAD) or 0
-        batches = PackedBatches(encoded, samples, planned, order, self.recipe.model.family, self.settings, pad)
+        seen = None if "vision" in stage.trains else self._features(number)
+        family = self.recipe.model.family
+        batches = PackedBatches(encoded, samples, planned, order, family, self.settings, pad, seen)
         return AnswerLearner(self.model, self.family, self.settings), batches
+
+    def _features(self, number: int) -> FeatureCache:
+        """What the frozen tower sees in all pictures from here on, looked at once for all stages that follow."""
+        stages = self.training.stages
+        trained_before = sum("vision" in stage.trains for stage in stages[:number])
+        mixtures = dict.fromkeys(stage.mixture for stage in stages if "vision" not in stage.trains)
+        refs = [ref for name in mixtures for sample in self._samples(name) for ref in sample.media]
+        return features.build(
+            self.folder / f"features-{trained_before}",
+            refs,
+            self.model,
+            self.recipe.model.family,
+            self.settings,
+            precision(self.training.precision),
+            self.training.workers + 1,  # while they look, this process only waits
+            self.track,
+        )
+
+    def _samples(self, mixture: str) -> SampleFile:
+        return SampleFile(self.run / "mix" / f"{mixture}.jsonl", self.run)
 
     def _encoded(self, mixture: str, samples: SampleFile) -> EncodedSet:
         folder = self.folder / f"tokens-{mixture}"

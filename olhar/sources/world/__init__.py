@@ -29,6 +29,13 @@ from olhar.sources.world.scenes import Kind, Pictogram, Scene, Stock
 from olhar.sources.world.wording import Wording
 
 NAME = "world"
+NEEDS_SCENES = True  # only languages with words for scenes
+LICENCE = "Apache-2.0 and OFL-1.1, CC-BY-4.0, MIT, Unicode-3.0"
+ATTRIBUTION = (
+    "Pictograms: Noto Color Emoji by Google (images Apache-2.0, font OFL-1.1); Twemoji by Twitter, Inc and other "
+    "contributors (CC-BY-4.0, reduced to 48 pixels and 256 colours); Fluent Emoji by Microsoft (MIT). Names: Unicode "
+    "CLDR (Unicode-3.0), corrected by hand. Lettering: a subset of DejaVu Sans Bold."
+)
 KINDS: Mapping[Kind, float] = {"obj": 5, "shape": 1, "word": 2, "prompt": 2, "pair": 2, "video": 1}
 SCENES_PER_FOLDER = 1000
 

@@ -1,0 +1,104 @@
+"""A small world on disk, an untrained model of a few thousand parameters, and the samples encoded for it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import Tokenizer
+
+from olhar.core.choices import choose
+from olhar.core.recipe import LanguageModelShape, ModelParts, TowerShape, TrainStage
+from olhar.core.samples import SampleFile, writing_samples
+from olhar.core.types import Sample, Turn
+from olhar.families import Encoder
+from olhar.languages import language
+from olhar.prompts import prompt, special_tokens, with_placeholder
+from olhar.sources import Request, world
+from olhar.training import vocabulary
+from olhar.training.encode import EncodedSet, encode_set
+
+PARTS = ModelParts(
+    family="internvl",
+    tower=TowerShape(image_size=64, patch_size=16, hidden_size=32, layers=1, heads=2, intermediate_size=48),
+    language_model=LanguageModelShape(hidden_size=32, layers=2, heads=2, intermediate_size=48),
+    tokenizer="unused",
+)
+
+
+def untracked(rows: Any, label: str, total: int | None = None) -> Any:
+    """A progress bar that shows nothing."""
+    return rows
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What training starts from: samples, tokenizer and a family's settings."""
+
+    root: Path
+    samples: SampleFile
+    tokenizer: Tokenizer
+    family: ModuleType
+    settings: Any
+    encoder: Encoder
+
+    def model(self, seed: int = 0) -> Any:
+        torch.manual_seed(seed)
+        image_token = self.tokenizer.token_to_id(self.family.IMAGE_TOKEN)
+        return self.family.compose(PARTS, self.settings, self.tokenizer.get_vocab_size(), image_token)
+
+    def file(self, samples: list[Sample], name: str) -> SampleFile:
+        with writing_samples(self.root / name, self.root) as out:
+            for sample in samples:
+                out.write(sample)
+        return SampleFile(self.root / name, self.root)
+
+    def encoded(self, samples: SampleFile | None = None, share: bool = True) -> EncodedSet:
+        samples = self.samples if samples is None else samples
+        return encode_set(samples, range(len(samples)), self.encoder, share, untracked)
+
+
+def spoken(name: str, question: str, answer: str) -> Sample:
+    """A sample without a picture."""
+    return Sample(name, "pt", (Turn("user", (question,)), Turn("assistant", (answer,))))
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """Twenty scenes (with pairs of pictures and videos), two text-only samples between them."""
+    root = tmp_path_factory.mktemp("bench")
+    options = world.Options(scenes=20, kinds={"obj": 2, "pair": 1, "video": 1}, seed=3)
+    drawn = list(world.read(Request(None, options, "pt", "world", root / "media")))
+    texts = [spoken("text-1", "um, dois?", "três"), spoken("text-2", "quatro, cinco, seis?", "sete oito")]
+    samples = [*drawn[:7], texts[0], *drawn[7:], texts[1]]
+    with writing_samples(root / "samples.jsonl", root) as out:
+        for sample in samples:
+            out.write(sample)
+    form = prompt("compact")
+    family = choose("families", "internvl")
+    specials = [*special_tokens(form, language("pt")), *family.SPECIAL_TOKENS]
+    tokenizer = vocabulary.learn((f" {turn.text}" for s in samples for turn in s.turns), 400, specials)
+    settings = family.settings(PARTS)
+    encoder = Encoder(form, None, with_placeholder(tokenizer), family, settings)
+    return Bench(root, SampleFile(root / "samples.jsonl", root), tokenizer, family, settings, encoder)
+
+
+@pytest.fixture
+def stage() -> Callable[..., TrainStage]:
+    def make(**changes: Any) -> TrainStage:
+        given = {"name": "s", "mixture": "m", "trains": {"language": 1e-2}, "steps": 6, "batch": 2, "warmup_steps": 2}
+        return TrainStage.model_validate(given | changes)
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """The same sums in the same order, whatever the machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

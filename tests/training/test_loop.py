@@ -1,0 +1,281 @@
+"""Training goes on from wherever it was killed, bit for bit; and says plainly when it cannot."""
+
+import json
+import math
+import os
+import random
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from olhar.core.errors import StageError, UserError
+from olhar.core.recipe import TrainStage
+from olhar.training import checkpoints, loop, packs
+from olhar.training.batches import PackedBatches
+from olhar.training.objectives import AnswerLearner
+from olhar.training.optimizers import freeze_all_but, groups
+
+MAKE = Callable[..., TrainStage]
+TIMES = ("tokens_per_second", "seconds")  # what differs between two runs of the same steps
+
+
+class Numbers(torch.utils.data.Dataset[Any]):
+    """Batch number ``i`` is drawn from ``i`` alone."""
+
+    def __len__(self) -> int:
+        return 1000
+
+    def __getitem__(self, index: int) -> "Three":
+        return Three(torch.from_numpy(np.random.default_rng(index).normal(size=(3, 4)).astype(np.float32)))
+
+
+@dataclass
+class Three:
+    """A batch of three things."""
+
+    values: torch.Tensor  # (3, 4)
+    tokens: int = 3
+
+
+class Toy:
+    """A learner with dropout and noise of all three generators, so that a lost random state shows in the weights."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(5)
+        self.module = torch.nn.ModuleDict(
+            {"a": torch.nn.Linear(4, 4), "drop": torch.nn.Dropout(0.5), "b": torch.nn.Linear(4, 1)}
+        )
+        self.poison_at, self.calls = math.inf, 0
+
+    def loss(self, batch: Any) -> tuple[torch.Tensor, dict[str, float]]:
+        self.calls += 1
+        hidden = self.module["drop"](self.module["a"](batch.values)) + random.random() + np.random.random()
+        loss = (self.module["b"](hidden) ** 2).mean()
+        return (loss * math.nan if self.calls == self.poison_at else loss), {"extra": 1.0}
+
+
+def toy_job(folder: Path, stage: TrainStage, **changes: Any) -> loop.Job:
+    random.seed(1)
+    np.random.seed(2)
+    learner = Toy()
+    names = [name for name, _ in learner.module.named_parameters()]
+    trained = groups(learner.module, {"language": names}, stage)
+    folder.mkdir(exist_ok=True)
+    job = loop.Job(stage, learner, trained, Numbers(), folder, "me", 0, "fp32", 10**6, lambda: (0.5, 100.0))
+    for name, value in changes.items():
+        setattr(job, name, value)
+    return job
+
+
+def finished(job: loop.Job) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
+    """Train to the end: weights, and the records without what the clock says."""
+    lines = list(loop.steps(job))
+    assert lines == loop.read_records(job.folder)
+    return dict(job.learner.module.state_dict()), [untimed(line) for line in lines]
+
+
+def untimed(line: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in line.items() if key not in TIMES}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def killed_after(job: loop.Job, step: int) -> None:
+    """Stop without any farewell once ``step`` steps were told."""
+    running = loop.steps(job)
+    for line in running:
+        if line["step"] == step:
+            break
+    running.close()
+
+
+@pytest.fixture
+def toy(tmp_path: Path, stage: MAKE) -> Callable[..., loop.Job]:
+    def make(name: str = "toy", **changes: Any) -> loop.Job:
+        return toy_job(tmp_path / name, stage(steps=8), **changes)
+
+    return make
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_model_killed_twice_ends_as_if_it_never_was(
+    bench: Any, tmp_path: Path, stage: MAKE, optimizer: str
+) -> None:
+    """The real thing: packs of pictures, one kill between checkpoints and one while a line was being written."""
+    encoded = bench.encoded()
+    planned = packs.plan_packs(encoded.lengths(), 160)
+    asked = stage(optimizer=optimizer, trains={"language": 1e-2, "connector": 1e-2})
+    order = packs.pack_order(len(planned), asked.batch, asked.steps, 0)
+
+    def job(name: str) -> loop.Job:
+        learner = AnswerLearner(bench.model(), bench.family, bench.settings)
+        roles = {role: [f"model.{n}" for n in names] for role, names in bench.family.roles(bench.model()).items()}
+        trained = groups(learner.module, roles, asked)
+        freeze_all_but(learner.module, trained)
+        batches = PackedBatches(encoded, bench.samples, planned, order, "internvl", bench.settings, 0)
+        (tmp_path / name).mkdir(exist_ok=True)
+        return loop.Job(asked, learner, trained, batches, tmp_path / name, "me", 0, "fp32", -1, lambda: (0.0, 0.0))
+
+    expected = finished(job("whole"))
+    killed_after(replace(job("killed"), checkpoint_seconds=10**6), 1)
+    killed_after(job("killed"), 3)
+    shutil.rmtree(tmp_path / "killed" / "checkpoint-00000003")
+    with open(tmp_path / "killed" / loop.RECORDS, "a", encoding="utf-8") as log:
+        log.write('{"stage": "s", "step": 4, "lo')
+    weights, records = finished(job("killed"))
+    assert same(weights, expected[0]) and records == expected[1]
+    losses = [line["loss"] for line in records]
+    assert losses[-1] < losses[0], "nothing was learned, so nothing was tested"
+
+
+@pytest.mark.parametrize("step", [1, 4, 7])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_random_state_continues_too(toy: Callable[..., loop.Job], step: int, workers: int) -> None:
+    expected = finished(toy("whole", workers=workers))
+    killed_after(toy("killed", workers=workers, checkpoint_seconds=-1), step)
+    weights, records = finished(toy("killed", workers=workers))
+    assert records == expected[1]
+    assert same(weights, expected[0])
+
+
+def test_workers_change_nothing(toy: Callable[..., loop.Job]) -> None:
+    assert finished(toy("none"))[1] == finished(toy("one", workers=1))[1]
+
+
+def test_a_kill_before_the_first_checkpoint_begins_again(toy: Callable[..., loop.Job]) -> None:
+    expected = finished(toy("whole"))
+    killed_after(toy("killed"), 3)
+    assert loop.read_records(toy("killed").folder)
+    weights, records = finished(toy("killed"))
+    assert same(weights, expected[0]) and records == expected[1]
+
+
+def test_a_kill_inside_a_checkpoint_uses_the_one_before(
+    toy: Callable[..., loop.Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = finished(toy("whole"))
+
+    def dies(*_: Any) -> None:
+        raise SystemExit("killed")
+
+    running = loop.steps(toy("killed", checkpoint_seconds=-1))
+    assert [next(running)["step"] for _ in range(3)] == [1, 2, 3]
+    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+        patched.setattr(checkpoints, "write_json", dies)
+        next(running)
+    assert (toy("killed").folder / "checkpoint-00000004" / "weights.safetensors").exists()
+    again = loop.steps(toy("killed"))
+    told = [untimed(next(again)) for _ in range(4)]
+    rest = [untimed(line) for line in again]
+    assert [*told, *rest] == expected[1]
+
+
+def test_a_finished_stage_trains_no_further(toy: Callable[..., loop.Job]) -> None:
+    expected = finished(toy())
+    job = toy()
+    weights, records = finished(job)
+    assert same(weights, expected[0]) and records == expected[1] and job.learner.calls == 0
+
+
+def test_counters_go_on_over_kills(toy: Callable[..., loop.Job]) -> None:
+    """What was spent before a kill stays spent: tokens exactly, energy per process, seconds never less."""
+    killed_after(toy("k", checkpoint_seconds=-1), 5)
+    job = toy("k")
+    finished(job)
+    assert job.counters["tokens"] == 8 * 3
+    assert (job.counters["energy_kwh"], job.counters["co2_g"]) == (1.0, 200.0)
+    seconds = [line["seconds"] for line in loop.read_records(job.folder)]
+    assert seconds == sorted(seconds) and job.counters["cpu_seconds"] > 0
+
+
+def test_the_rates_of_the_records_are_those_of_the_schedule(toy: Callable[..., loop.Job]) -> None:
+    rates = [line["learning_rate"] for line in finished(toy())[1]]
+    assert rates[0] == pytest.approx(0.5e-2) and rates[1] == pytest.approx(1e-2)
+    assert rates[-1] == pytest.approx(0.03e-2) and rates[1:] == sorted(rates[1:], reverse=True)
+
+
+def test_a_loss_that_is_no_number_stops_the_stage(toy: Callable[..., loop.Job]) -> None:
+    job = toy(checkpoint_seconds=-1)
+    job.learner.poison_at = 4
+    with pytest.raises(UserError, match="the loss is nan") as caught:
+        list(loop.steps(job))
+    assert caught.value.where == "stage s"
+    found = checkpoints.newest(job.folder, "me")
+    assert found and found.step == 3 and all(torch.isfinite(value).all() for value in found.weights.values())
+
+
+def stopped(job: loop.Job, at: int) -> list[int]:
+    """Ask the process to stop while the line of step ``at`` is being shown; which steps were told."""
+    told = []
+    with pytest.raises(loop.Interrupted) as caught:
+        for line in loop.steps(job):
+            told.append(line["step"])
+            if line["step"] == at:
+                os.kill(os.getpid(), signal.SIGTERM)
+    assert "continue" in caught.value.fix and f"step {told[-1]} of 8" in caught.value.what
+    return told
+
+
+def test_sigterm_writes_a_checkpoint_before_it_stops(toy: Callable[..., loop.Job]) -> None:
+    expected = finished(toy("whole"))
+    before = signal.getsignal(signal.SIGTERM)
+    told = stopped(toy("stopped"), 3)
+    found = checkpoints.newest(toy("stopped").folder, "me")
+    assert found and found.step == told[-1]
+    assert signal.getsignal(signal.SIGTERM) is before
+    weights, records = finished(toy("stopped"))
+    assert same(weights, expected[0]) and records == expected[1]
+
+
+def test_sigterm_during_a_step_is_heard(toy: Callable[..., loop.Job], monkeypatch: pytest.MonkeyPatch) -> None:
+    job = toy("stopped")
+    real = job.learner.loss
+
+    def loss(batch: Any) -> Any:
+        if job.learner.calls == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(batch)
+
+    monkeypatch.setattr(job.learner, "loss", loss)
+    with pytest.raises(loop.Interrupted, match="step 5 of 8"):
+        list(loop.steps(job))
+    found = checkpoints.newest(job.folder, "me")
+    assert found and found.step == 5
+
+
+def test_another_recipes_folder_is_refused(toy: Callable[..., loop.Job]) -> None:
+    killed_after(toy(checkpoint_seconds=-1), 2)
+    with pytest.raises(StageError, match="another recipe"):
+        next(loop.steps(toy(identity="you")))
+
+
+def test_the_log_of_a_stage_is_read_without_a_line_cut_short(tmp_path: Path) -> None:
+    assert loop.read_records(tmp_path) == []
+    (tmp_path / loop.RECORDS).write_text('{"step": 1}\n{"step": 2}\n{"st', encoding="utf-8")
+    assert [line["step"] for line in loop.read_records(tmp_path)] == [1, 2]
+    (tmp_path / loop.RECORDS).write_text('{"step": 1}\n{"step": 2}', encoding="utf-8")
+    assert [line["step"] for line in loop.read_records(tmp_path)] == [1]
+
+
+@pytest.fixture(autouse=True)
+def same_generators() -> Iterator[None]:
+    """Tests here seed the process-wide generators; leave them as they were."""
+    state = checkpoints.random_state()
+    yield
+    checkpoints.set_random_state(state)
+
+
+def test_records_are_plain_json(toy: Callable[..., loop.Job]) -> None:
+    finished(toy())
+    for line in (toy().folder / loop.RECORDS).read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        assert row["stage"] == "s" and math.isfinite(row["loss"]) and row["extra"] == 1.0

@@ -32,10 +32,11 @@ clean:  ## delete what tools leave behind; runs/ and .venv stay
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@if [ -e $(VENV)/.installing ]; then echo "an earlier installation did not finish: beginning anew"; rm -rf $(VENV); fi
 	@if [ ! -x $(BIN)/python ]; then $(PYTHON) -c 'import sys; sys.exit(sys.version_info < ($(OLDEST)))' \
-		|| { echo "olhar needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Say which one to use: make setup PYTHON=python3.12"; exit 1; }; fi
+		|| { echo "olhar needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V 2>&1)"; \
+		     echo "name a newer one: make setup PYTHON=python3.12"; exit 1; }; fi
 	@echo "installing olhar and its dependencies into $(VENV)/: some minutes, once (PyTorch is most of it)"
 	@mkdir -p $(VENV) && touch $(VENV)/.installing
 	@if [ ! -x $(BIN)/python ]; then $(PYTHON) -m venv $(VENV); fi
-	@$(BIN)/python -m pip install -q -c constraints.txt torch==2.13.0 setuptools
-	@$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e '.[energy,dev]'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch==2.13.0 setuptools
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[energy,dev]'
 	@rm $(VENV)/.installing && touch $@

@@ -170,7 +170,9 @@ def chat(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="a published folder, or a finished run")],
     images: Annotated[list[Path] | None, typer.Option("--image", "-i", help="a picture; may be repeated")] = None,
     video: Annotated[Path | None, typer.Option("--video", help="a folder of frames")] = None,
-    marks: Annotated[list[str] | None, typer.Option("--mark", help='on the last picture: "box 0.1 0.2 0.6 0.9 red"')] = None,
+    marks: Annotated[
+        list[str] | None, typer.Option("--mark", help='on the last picture: "box 0.1 0.2 0.6 0.9 red"')
+    ] = None,
     question: Annotated[str | None, typer.Option("--question", "-q", help="ask once and end")] = None,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1)] = 64,
     as_json: AsJson = False,
@@ -195,7 +197,9 @@ def list_choices(
 ) -> None:
     """List what can be chosen: every file of a folder is one choice."""
     if folder is not None and folder not in FOLDERS:
-        raise UserError(f"there is nothing to list called {folder!r}", "olhar list", f"name one of {', '.join(FOLDERS)}")
+        raise UserError(
+            f"there is nothing to list called {folder!r}", "olhar list", f"name one of {', '.join(FOLDERS)}"
+        )
     there = {name: choices.names(name) for name in ([folder] if folder else FOLDERS)}
     if folder is None:
         there["recipes"] = sorted(str(path) for path in Path("recipes").glob("*.toml"))

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from olhar.core.errors import Problem, RecipeError, UserError
 
-RoleOfParameter = Literal["vision", "connector", "language", "fusion", "tuning"]
+ParameterRole = Literal["vision", "connector", "language", "fusion", "tuning"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 PositiveInt = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
@@ -103,7 +103,7 @@ class TrainStage(_Model):
     name: Name
     mixture: Name
     objective: Literal["answers", "patches"] = "answers"
-    trains: Annotated[dict[RoleOfParameter, Rate], Field(min_length=1)]
+    trains: Annotated[dict[ParameterRole, Rate], Field(min_length=1)]
     optimizer: Literal["adamw", "muon"] = "adamw"
     steps: PositiveInt
     batch: PositiveInt  # packs a step (answers) or images a step (patches)
@@ -204,7 +204,9 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     try:
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
-        raise RecipeError(str(path), [problem(detail, Recipe) for detail in error.errors() if not _echo(detail)]) from error
+        raise RecipeError(
+            str(path), [problem(detail, Recipe) for detail in error.errors() if not _echo(detail)]
+        ) from error
     return _from_folder(recipe, path.resolve().parent)
 
 

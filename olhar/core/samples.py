@@ -12,23 +12,22 @@ from typing import IO, Any
 import numpy as np
 
 from olhar.core.errors import UserError
-from olhar.core.store import disk_errors, writing
+from olhar.core.store import writing
 from olhar.core.types import Sample, sample_from_json, sample_to_json, with_paths
 
 
 class SampleWriter:
     """Appends samples to an open text file; made by ``writing_samples``."""
 
-    def __init__(self, handle: IO[str], path: Path, root: Path) -> None:
-        self._handle, self._path, self._prefix, self.count = handle, path, f"{root.resolve()}/", 0
+    def __init__(self, handle: IO[str], root: Path) -> None:
+        self._handle, self._prefix, self.count = handle, f"{root.resolve()}/", 0
 
     def _inside(self, path: str) -> str:
         return path.removeprefix(self._prefix)
 
     def write(self, sample: Sample) -> None:
         row = sample_to_json(with_paths(sample, self._inside))
-        with disk_errors(self._path):
-            self._handle.write(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n")
+        self._handle.write(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n")
         self.count += 1
 
 
@@ -81,4 +80,4 @@ def _line_offsets(path: Path) -> np.ndarray:
 def writing_samples(path: Path, root: Path) -> Iterator[SampleWriter]:
     """``with writing_samples(path, root) as out: out.write(sample)``; the file appears when it is complete."""
     with writing(path) as handle:
-        yield SampleWriter(handle, path, root)
+        yield SampleWriter(handle, root)

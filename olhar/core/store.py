@@ -4,15 +4,18 @@ A stage is finished when its manifest is there. Files are written whole (tempora
 kill at any moment leaves either the old file, the new one, or a ``*.partial`` that nobody reads.
 """
 
+import errno
 import hashlib
 import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
+
+from safetensors import SafetensorError
 
 from olhar.core.errors import DiskError, StageError, UserError
 from olhar.core.types import Manifest
@@ -20,6 +23,7 @@ from olhar.core.types import Manifest
 MANIFEST = "manifest.json"
 BEGUN = "begun.json"
 PARTIAL = ".partial"
+DISK_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 @contextmanager
@@ -27,9 +31,9 @@ def disk_errors(path: Path) -> Iterator[None]:
     """Turn the operating system's refusals (full disk, no permission) into a ``DiskError`` naming the file."""
     try:
         yield
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise DiskError(
-            f"cannot write: {error.strerror or error}",
+            f"cannot write: {getattr(error, 'strerror', None) or error}",
             str(path),
             "free space or permission there, then give the same command again: finished work is kept",
         ) from error
@@ -37,22 +41,29 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def writing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """A file that appears under its name only when it is complete and on disk."""
+    """A file that appears under its name only when it is complete and on disk.
+
+    Raises ``DiskError`` whenever the disk refuses: at opening, at any write, at closing.
+    """
     temporary = path.with_name(path.name + PARTIAL)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = open(temporary, mode, encoding=None if "b" in mode else "utf-8")
     try:
-        with handle:
-            yield handle
-            with disk_errors(path):
-                handle.flush()
-                os.fsync(handle.fileno())
+        yield handle
         with disk_errors(path):
+            handle.flush()
+            os.fsync(handle.fileno())
+            handle.close()
             os.replace(temporary, path)
             sync_folder(path.parent)
-    except BaseException:
+    except BaseException as error:
+        with suppress(OSError):  # closing flushes again what could not be written before
+            handle.close()
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in DISK_REFUSALS and error.filename is None:
+            with disk_errors(path):
+                raise
         raise
 
 
@@ -92,6 +103,8 @@ def digest_path(path: Path) -> str:
     if path.is_dir():
         inside = sorted(child for child in path.rglob("*") if child.is_file())
         return digest({child.relative_to(path).as_posix(): digest_path(child) for child in inside})
+    if not path.exists():
+        raise UserError("there is no such file or folder", str(path), "check the path")
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()[:16]
 

@@ -20,7 +20,7 @@ from olhar.families import Budget
 
 if TYPE_CHECKING:
     import torch
-    from transformers import InternVLForConditionalGeneration, PreTrainedModel
+    from transformers import InternVLForConditionalGeneration, InternVLVisionModel, PreTrainedModel
 
 MODEL_CLASS = "InternVLForConditionalGeneration"
 TOWER_CLASS = "InternVLVisionModel"
@@ -176,7 +176,7 @@ def new_tower_config(shape: TowerShape) -> Any:
     )
 
 
-def start_tower(tower: "PreTrainedModel") -> None:
+def start_tower(tower: "InternVLVisionModel") -> None:
     """Position embeddings start at zero in the class, which hides where a patch lies; draw them instead."""
     import torch
 
@@ -281,4 +281,5 @@ def settings_to_json(settings: Settings) -> dict[str, Any]:
 
 
 def settings_from_json(row: dict[str, Any]) -> Settings:
-    return Settings(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
+    known: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+    return Settings(**known)

@@ -1,7 +1,7 @@
 """What a person sees while a stage works: one bar at a time, on a terminal; one line when done, elsewhere."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any
 
 from rich.console import Console
@@ -21,7 +21,7 @@ class Live:
 
     def track(self, items: Iterable[Any], label: str, total: int | None = None) -> Iterator[Any]:
         """The items, unchanged; a mapping with a ``loss`` shows it and its tokens per second."""
-        if total is None and hasattr(items, "__len__"):
+        if total is None and isinstance(items, Sized):
             total = len(items)
         if not self.console.is_terminal:
             yield from self._quietly(items, label)

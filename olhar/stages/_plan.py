@@ -64,10 +64,12 @@ def _source_options(data: DataSet, recipe: Recipe, where: str) -> Problems:
     except ValidationError as error:
         yield from (problem(detail, source.Options, f"{where}.options") for detail in error.errors())
     if getattr(source, "NEEDS_PATH", False) and data.path is None:
-        yield Problem(f"{where}.path", f"the source {data.source} reads a file", "add path = \"...\"")
+        yield Problem(f"{where}.path", f"the source {data.source} reads a file", 'add path = "..."')
     if getattr(source, "NEEDS_SCENES", False) and _speaks(data.language or recipe.language) is False:
         code = data.language or recipe.language
-        yield Problem(where, f"the language {code!r} has no words for scenes", f"fill scenes in olhar/languages/{code}.py")
+        yield Problem(
+            where, f"the language {code!r} has no words for scenes", f"fill scenes in olhar/languages/{code}.py"
+        )
 
 
 def _speaks(code: str) -> bool | None:
@@ -103,9 +105,7 @@ def _model(recipe: Recipe) -> Problems:
     if isinstance(parts.tower, TowerShape):
         yield from _tower(parts.tower)
     if isinstance(parts.tokenizer, TokenizerShape):
-        yield from _among(
-            parts.tokenizer.mixture, [m.name for m in recipe.mix], "mixture", "model.tokenizer.mixture"
-        )
+        yield from _among(parts.tokenizer.mixture, [m.name for m in recipe.mix], "mixture", "model.tokenizer.mixture")
     elif not (Path(parts.tokenizer) / "tokenizer.json").is_file():
         yield Problem("model.tokenizer", f"no tokenizer.json in {parts.tokenizer}", "name a folder that holds one")
     if not wrong:
@@ -186,19 +186,24 @@ def _evaluation(recipe: Recipe) -> Problems:
 
 def describe(recipe: Recipe) -> dict[str, Any]:
     """What will happen, as JSON: the stages, and what each stage of training does."""
-    training = [
-        {
-            "name": stage.name,
-            "mixture": stage.mixture,
-            "objective": stage.objective,
-            "trains": dict(stage.trains),
-            "optimizer": stage.optimizer,
-            "steps": stage.steps,
-            "most_tokens_a_step": stage.batch * recipe.train.max_tokens if stage.objective == "answers" else None,
-            "images_a_step": stage.batch if stage.objective == "patches" else None,
-        }
-        for stage in (recipe.train.stages if recipe.train else ())
-    ]
+    train = recipe.train
+    training = (
+        [
+            {
+                "name": stage.name,
+                "mixture": stage.mixture,
+                "objective": stage.objective,
+                "trains": dict(stage.trains),
+                "optimizer": stage.optimizer,
+                "steps": stage.steps,
+                "most_tokens_a_step": stage.batch * train.max_tokens if stage.objective == "answers" else None,
+                "images_a_step": stage.batch if stage.objective == "patches" else None,
+            }
+            for stage in train.stages
+        ]
+        if train
+        else []
+    )
     return {
         "recipe": recipe.name,
         "language": recipe.language,
@@ -216,7 +221,11 @@ def shown(recipe: Recipe) -> Group:
         table.add_column(column, justify="right" if column == "steps" else "left")
     for stage in told["training"]:
         trains = ", ".join(f"{role} {rate:g}" for role, rate in stage["trains"].items())
-        sees = f"{stage['images_a_step']} images" if stage["images_a_step"] else f"≤ {stage['most_tokens_a_step']:,} tokens"
+        sees = (
+            f"{stage['images_a_step']} images"
+            if stage["images_a_step"]
+            else f"≤ {stage['most_tokens_a_step']:,} tokens"
+        )
         row = (stage["name"], stage["mixture"], stage["objective"], f"{trains} ({stage['optimizer']})")
         table.add_row(*row, f"{stage['steps']:,}", sees)
     lines = [f"[bold]{recipe.name}[/] ({language(recipe.language).own_name}): {' → '.join(told['stages'])}"]

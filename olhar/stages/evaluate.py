@@ -96,7 +96,7 @@ def _prediction(benchmark: Any, sample: Sample, text: str, control: Control) -> 
 def _examples(benchmark: Any, questions: Sequence[Sample], answered: Sequence[Prediction]) -> list[Example]:
     """For the gallery: of every skill and split the first answers that were wrong, and a few that were right."""
     by_id = {(sample.id, benchmark.split_of(sample)): sample for sample in questions}
-    room = defaultdict(lambda: {False: SHOWN_WRONG, True: SHOWN_RIGHT})
+    room: dict[tuple[str, str], dict[bool, int]] = defaultdict(lambda: {False: SHOWN_WRONG, True: SHOWN_RIGHT})
     found = []
     for prediction in answered:
         correct = prediction_is_right(benchmark, prediction)

@@ -17,7 +17,9 @@ NEEDS: tuple[str, ...] = ()
 
 
 def config(recipe: Recipe) -> dict[str, Any]:
-    names = {data.name: data.model_dump(mode="json", exclude={"path", "license", "attribution"}) for data in recipe.ingest}
+    names = {
+        data.name: data.model_dump(mode="json", exclude={"path", "license", "attribution"}) for data in recipe.ingest
+    }
     return {"data": names, "language": recipe.language, "seed": recipe.seed}
 
 

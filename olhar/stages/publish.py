@@ -29,7 +29,7 @@ NEEDS = ("check", "train", "evaluate")
 EXAMPLE = "example.png"  # the picture of the card's snippet
 SECONDS = 300  # a snippet that takes longer is broken
 
-ASSISTANT_USAGE = '''
+ASSISTANT_USAGE = """
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
@@ -45,9 +45,9 @@ inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, ret
 inputs["pixel_values"] = processor(image, return_tensors="pt")["pixel_values"]
 output = model.generate(**inputs, max_new_tokens=40, do_sample=False)
 print(tokenizer.decode(output[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True).strip())
-'''
+"""
 
-TOWER_USAGE = '''
+TOWER_USAGE = """
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModel
 
@@ -57,7 +57,7 @@ processor = AutoImageProcessor.from_pretrained(path)
 
 image = Image.open(f"{path}/%(example)s").convert("RGB")
 print(tuple(model(**processor(image, return_tensors="pt")).last_hidden_state.shape))
-'''
+"""
 
 
 def config(recipe: Recipe) -> dict[str, Any] | None:
@@ -180,7 +180,9 @@ def _tower_writer(context: Context) -> Callable[[Path], None]:
 def _origins(parts: ModelParts) -> dict[str, str]:
     """Where each part comes from: a name, or made here."""
     named = {"vision tower": parts.tower, "language model": parts.language_model, "tokenizer": parts.tokenizer}
-    origins = {part: Path(name).name if isinstance(name, str) else "made by this recipe" for part, name in named.items()}
+    origins = {
+        part: Path(name).name if isinstance(name, str) else "made by this recipe" for part, name in named.items()
+    }
     return {"connector": "made by this recipe", **origins}
 
 
@@ -202,7 +204,7 @@ def _training_data(context: Context) -> list[TrainingData]:
         if data.name not in trained_on or passed is None:
             continue
         source = choose("sources", data.source)
-        licence = data.license or getattr(source, "LICENCE", "not stated")
+        licence = data.license or str(getattr(source, "LICENCE", "not stated"))
         attribution = data.attribution or getattr(source, "ATTRIBUTION", "")
         found.append(TrainingData(data.name, passed.counts["passed"][data.name], licence, attribution))
     return found

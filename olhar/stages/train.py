@@ -38,11 +38,10 @@ def run(context: Context) -> dict[str, Any]:
     trained = session.train(
         context.recipe, context.run.path, context.folder, context.fingerprint, context.track, context.say
     )
-    target = context.folder / "model"
-    if target.exists():
-        shutil.rmtree(target)
-    trained.export(target)
+    trained.export(context.folder / "model")
     _curves(context.folder, trained.records)
+    for cache in context.folder.glob("features-*"):
+        shutil.rmtree(cache)  # large, quickly made again, and of no use once training has ended
     return trained.counts
 
 

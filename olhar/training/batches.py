@@ -53,7 +53,8 @@ def lay_out(encoded: EncodedSet, pack: Sequence[int]) -> Layout:
             start, end = int(encoded.starts[sample]) + prefix, int(encoded.starts[sample + 1])
             pieces.append(_piece(encoded, start, end, number, question, prefix, offset, before))
             offset += end - start
-    return Layout(*(np.concatenate(parts) for parts in zip(*pieces, strict=True)), rows)
+    ids, numbers, questions, positions, predictor = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    return Layout(ids, numbers, questions, positions, predictor, rows)
 
 
 def _piece(

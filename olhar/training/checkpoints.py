@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialized
 
 from olhar.core.errors import StageError
-from olhar.core.store import disk_errors, read_json, sync_folder, write_json
+from olhar.core.store import read_json, write_json, writing
 
 STATE = "state.json"  # written last: a checkpoint without it does not exist
 
@@ -34,12 +35,10 @@ class Checkpoint:
 def save(folder: Path, checkpoint: Checkpoint, identity: str, keep: int = 2) -> None:
     """Write ``folder/checkpoint-<step>`` and drop all but the newest ``keep``."""
     target = folder / f"checkpoint-{checkpoint.step:08d}"
-    with disk_errors(target):
-        target.mkdir(parents=True, exist_ok=True)
-        save_file(distinct(checkpoint.weights), target / "weights.safetensors")
-        save_file(dict(checkpoint.optimizer), target / "optimizer.safetensors")
-        save_file(random_state(), target / "random.safetensors")
-        sync_folder(target)
+    parts = {"weights": distinct(checkpoint.weights), "optimizer": checkpoint.optimizer, "random": random_state()}
+    for name, tensors in parts.items():
+        with writing(target / f"{name}.safetensors", "wb") as handle:
+            handle.write(serialized(dict(tensors)))
     state = {"step": checkpoint.step, "identity": identity, "counters": checkpoint.counters}
     write_json(target / STATE, state)
     for old in complete(folder)[:-keep]:
@@ -75,17 +74,18 @@ def complete(folder: Path) -> list[Path]:
 
 def distinct(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The tensors without those that are another one under a second name (tied embeddings)."""
-    kept: dict[int, str] = {}
+    kept: dict[tuple[Any, ...], str] = {}
     for name, tensor in weights.items():
-        kept.setdefault(tensor.data_ptr(), name)
+        kept.setdefault((tensor.data_ptr(), tensor.shape, tensor.stride()), name)
     return {name: weights[name].detach().contiguous() for name in kept.values()}
 
 
 def load_strictly(module: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
     """Load weights by live name; every tensor must be there, tied ones once."""
-    wanted = distinct(module.state_dict()).keys()
-    if wanted != weights.keys():
-        wrong = sorted(wanted ^ weights.keys())
+    wanted = {name: tensor.shape for name, tensor in distinct(module.state_dict()).items()}
+    found = {name: tensor.shape for name, tensor in weights.items()}
+    if wanted != found:
+        wrong = sorted(name for name in wanted | found if wanted.get(name) != found.get(name))
         raise StageError(
             f"{len(wrong)} tensors do not fit the model, such as {wrong[0]!r}", "checkpoint", "pass --redo train"
         )

@@ -66,7 +66,12 @@ def build(
     missing = [shard for shard in shards if not shard_files(folder, shard)[1].exists()]
     looking = _Looking(distinct, model, family, settings, precision)
     loader = torch.utils.data.DataLoader(
-        looking, batch_size=None, sampler=missing, num_workers=workers, prefetch_factor=1 if workers else None
+        looking,
+        batch_size=None,
+        sampler=missing,
+        num_workers=workers,
+        prefetch_factor=1 if workers else None,
+        generator=torch.Generator(),  # never the global one: whether pictures were looked at must not show later
     )
     for shard, features, ends in track(loader, "look at pictures", len(missing)) if missing else ():
         for path, array in zip(shard_files(folder, shard), (features, ends), strict=True):

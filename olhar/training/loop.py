@@ -26,6 +26,7 @@ from olhar.training.optimizers import (
 )
 
 RECORDS = "steps.jsonl"
+COUNTERS = ("seconds", "cpu_seconds", "tokens", "energy_kwh", "co2_g")
 AHEAD = 4  # batches that workers prepare in advance
 
 
@@ -36,7 +37,8 @@ class Interrupted(UserError):
 class Learner(Protocol):
     """What a stage trains: a module with a loss."""
 
-    module: torch.nn.Module
+    @property
+    def module(self) -> torch.nn.Module: ...
 
     def loss(self, batch: Any) -> tuple[torch.Tensor, Mapping[str, float]]: ...
 
@@ -60,9 +62,6 @@ class Job:
     checkpoint_seconds: int
     energy: Callable[[], tuple[float, float]]
     counters: dict[str, float] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0.0))
-
-
-COUNTERS = ("seconds", "cpu_seconds", "tokens", "energy_kwh", "co2_g")
 
 
 def steps(job: Job) -> Iterator[dict[str, Any]]:
@@ -179,7 +178,11 @@ def _records(folder: Path, begin: int) -> Iterator[Callable[[Mapping[str, Any]],
     with writing(path) as handle:
         handle.writelines(json.dumps(line) + "\n" for line in kept)
     with open(path, "a", encoding="utf-8", buffering=1) as handle:
-        yield lambda line: handle.write(json.dumps(line) + "\n") and None
+
+        def record(line: Mapping[str, Any]) -> None:
+            handle.write(json.dumps(line) + "\n")
+
+        yield record
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:

@@ -73,24 +73,23 @@ class AnswerLearner:
 
     head_names: tuple[str, ...] = ()
 
-    def __init__(self, model: torch.nn.Module, family: ModuleType, settings: Any) -> None:
+    def __init__(self, model: Any, family: ModuleType, settings: Any) -> None:
+        self.model, self.family, self.settings = model, family, settings
         self.module = torch.nn.ModuleDict({"model": model})
-        self.family, self.settings = family, settings
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, Mapping[str, float]]:
-        return answer_loss(self.module["model"], self.family, self.settings, batch), {}
+        return answer_loss(self.model, self.family, self.settings, batch), {}
 
 
 class PatchLearner:
     """Trains a model's tower on what its patches show."""
 
-    def __init__(self, model: torch.nn.Module, family: ModuleType, settings: Any, classes: int) -> None:
-        head = PatchHead(model.config.vision_config.hidden_size, classes)  # type: ignore[union-attr]
-        self.module = torch.nn.ModuleDict({"model": model, "head": head})
-        self.head_names = tuple(f"head.{name}" for name, _ in head.named_parameters())
-        self.family, self.settings = family, settings
+    def __init__(self, model: Any, family: ModuleType, settings: Any, classes: int) -> None:
+        self.model, self.family, self.settings = model, family, settings
+        self.head = PatchHead(model.config.vision_config.hidden_size, classes)
+        self.module = torch.nn.ModuleDict({"model": model, "head": self.head})
+        self.head_names = tuple(f"head.{name}" for name, _ in self.head.named_parameters())
 
     def loss(self, batch: PatchBatch) -> tuple[torch.Tensor, Mapping[str, float]]:
-        pixels = self.family.normalised(batch.pixels, self.settings)
-        features = self.family.patch_features(self.module["model"], pixels)
-        return patch_loss(self.module["head"], features, batch.classes, batch.marked)
+        features = self.family.patch_features(self.model, self.family.normalised(batch.pixels, self.settings))
+        return patch_loss(self.head, features, batch.classes, batch.marked)

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from olhar.core.recipe import TrainStage
+from olhar.core.errors import UserError
+from olhar.core.recipe import ParameterRole, TrainStage
 
 BETAS = (0.9, 0.98)
 SMALLEST_MUON_SIDE = 17  # Muon orthogonalises matrices; on thin ones that is noise
@@ -25,11 +26,17 @@ class Group:
     names: tuple[str, ...]
 
 
-def groups(model: torch.nn.Module, roles: Mapping[str, list[str]], stage: TrainStage) -> list[Group]:
+def groups(model: torch.nn.Module, roles: Mapping[ParameterRole, list[str]], stage: TrainStage) -> list[Group]:
     """The groups of one stage. A role that the stage does not name is frozen."""
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-    found: dict[tuple[str, str, float], list[str]] = {}
+    found: dict[tuple[ParameterRole, str, float], list[str]] = {}
     for role in stage.trains:
+        if not roles.get(role):
+            raise UserError(
+                f"the model has no {role} parameters",
+                f"train.stages, {stage.name!r}: trains.{role}",
+                f"name some of: {', '.join(role for role, names in roles.items() if names)}",
+            )
         for name in roles[role]:
             decay = stage.weight_decay if len(shapes[name]) > 1 else 0.0  # not biases, norms, layer scales
             key = (role, _optimizer_of(name, shapes[name], stage.optimizer), decay)
@@ -48,6 +55,15 @@ def freeze_all_but(model: torch.nn.Module, trained: list[Group]) -> None:
     names = {name for group in trained for name in group.names}
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in names)
+    _set_modes(model, model)
+
+
+def _set_modes(module: torch.nn.Module, nearest: torch.nn.Module) -> None:
+    """Training mode where something trains; a module without parameters follows the nearest one above that has some."""
+    nearest = module if any(True for _ in module.parameters()) else nearest
+    module.training = any(parameter.requires_grad for parameter in nearest.parameters())
+    for child in module.children():
+        _set_modes(child, nearest)
 
 
 def optimizers(model: torch.nn.Module, trained: list[Group]) -> dict[str, torch.optim.Optimizer]:
@@ -83,9 +99,9 @@ def set_rates(made: Mapping[str, torch.optim.Optimizer], share: float) -> None:
 
 def state_by_name(model: torch.nn.Module, made: Mapping[str, torch.optim.Optimizer]) -> dict[str, torch.Tensor]:
     """Every optimizer tensor under ``<parameter name>|<slot>``."""
-    names = {parameter: name for name, parameter in model.named_parameters()}
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
     return {
-        f"{names[parameter]}|{slot}": torch.as_tensor(value).detach().clone()
+        f"{names[id(parameter)]}|{slot}": torch.as_tensor(value).detach().clone()
         for optimizer in made.values()
         for parameter, slots in optimizer.state.items()
         for slot, value in slots.items()

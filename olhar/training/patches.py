@@ -35,6 +35,9 @@ def labelled_pictures(samples: Iterable[Sample]) -> list[Labelled]:
         if boxes is None:
             raise UserError("this sample has no boxes to learn from", f"sample {sample.id!r}", "use objective answers")
         paths = [path for ref in sample.media for path in _paths(ref)]
+        if len(paths) != len(boxes):
+            what = f"{len(boxes)} lists of boxes for {len(paths)} pictures"
+            raise UserError(what, f"sample {sample.id!r}", "give one list a picture, empty where nothing is marked")
         for path, objects in zip(paths, boxes, strict=True):
             if path not in found:
                 found[path] = Labelled(path, tuple(tuple(entry) for entry in objects))

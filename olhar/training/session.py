@@ -11,7 +11,7 @@ from rich.table import Table
 from tokenizers import Tokenizer
 
 from olhar.core.choices import choose
-from olhar.core.recipe import Recipe, Training, TrainStage
+from olhar.core.recipe import ModelParts, Recipe, Training, TrainStage
 from olhar.core.samples import SampleFile
 from olhar.core.store import writing
 from olhar.families import Checkpoint as Published
@@ -57,7 +57,9 @@ def train(recipe: Recipe, run: Path, folder: Path, identity: str, track: Track, 
     published = Published(
         model, tokenizer, recipe.model.family, settings, recipe.train.prompt, recipe.train.variant, recipe.language
     )
-    work = _Session(recipe, recipe.train, run, folder, identity, model, family, settings, encoder, track, say)
+    work = _Session(
+        recipe, recipe.model, recipe.train, run, folder, identity, model, family, settings, encoder, track, say
+    )
     with EnergyMeter(recipe.train.country) as energy:
         stages = [work.stage(number, stage, energy) for number, stage in enumerate(recipe.train.stages)]
     totals = {name: sum(counters[name] for counters in stages) for name in loop.COUNTERS}
@@ -111,6 +113,7 @@ def _tokenizer(recipe: Recipe, run: Path, folder: Path, family: ModuleType) -> T
 @dataclass(slots=True)
 class _Session:
     recipe: Recipe
+    parts: ModelParts
     training: Training
     run: Path
     folder: Path
@@ -157,15 +160,17 @@ class _Session:
             pass
         return job.counters
 
-    def _learner(self, number: int, stage: TrainStage) -> tuple[AnswerLearner | PatchLearner, torch.utils.data.Dataset[Any]]:
+    def _learner(
+        self, number: int, stage: TrainStage
+    ) -> tuple[AnswerLearner | PatchLearner, torch.utils.data.Dataset[Any]]:
         """What the stage trains, and the batches it sees."""
         samples = self._samples(stage.mixture)
         if stage.objective == "patches":
             labelled = labelled_pictures(self.track(samples, f"boxes of {stage.mixture}", len(samples)))
             order = packs.pack_order(len(labelled), stage.batch, stage.steps, self.recipe.seed)
-            family = self.recipe.model.family
-            batches = PatchBatches(labelled, order, family, self.settings, stage.augment, self.recipe.seed)
-            return PatchLearner(self.model, self.family, self.settings, len(class_names(labelled))), batches
+            learner = PatchLearner(self.model, self.family, self.settings, len(class_names(labelled)))
+            seed, augment = self.recipe.seed, stage.augment
+            return learner, PatchBatches(labelled, order, self.parts.family, self.settings, augment, seed)
         encoded = self._encoded(stage.mixture, samples)
         lengths = encoded.lengths()
         planned = packs.plan_packs(lengths, self.training.max_tokens)
@@ -175,7 +180,7 @@ class _Session:
         order = packs.pack_order(len(planned), stage.batch, stage.steps, self.recipe.seed)
         pad = self.encoder.tokenizer.token_to_id(vocabulary.PAD) or 0
         seen = None if "vision" in stage.trains else self._features(number)
-        family = self.recipe.model.family
+        family = self.parts.family
         batches = PackedBatches(encoded, samples, planned, order, family, self.settings, pad, seen)
         return AnswerLearner(self.model, self.family, self.settings), batches
 
@@ -189,7 +194,7 @@ class _Session:
             self.folder / f"features-{trained_before}",
             refs,
             self.model,
-            self.recipe.model.family,
+            self.parts.family,
             self.settings,
             precision(self.training.precision),
             self.training.workers + 1,  # while they look, this process only waits

@@ -65,7 +65,9 @@ def test_every_folder_has_a_rank_and_core_the_lowest() -> None:
     assert sum(map(len, layers())) == len(RANKS), "a folder has two ranks"
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if path.parent != PACKAGE or path.stem == "cli"], ids=by_name)
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if path.parent != PACKAGE or path.stem == "cli"], ids=by_name
+)
 def test_imports_point_one_way(path: Path) -> None:
     own, wrong = folder_of(path), []
     for name, line in imported(path):
@@ -131,7 +133,9 @@ def test_help_answers() -> None:
 def test_files_and_functions_stay_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE
     functions = [node for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    long = {node.name: size for node in functions if (size := (node.end_lineno or 0) - node.lineno + 1) > LONGEST_FUNCTION}
+    long = {
+        node.name: size for node in functions if (size := (node.end_lineno or 0) - node.lineno + 1) > LONGEST_FUNCTION
+    }
     assert not long, f"longer than {LONGEST_FUNCTION} lines: {long}"
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer
 
@@ -15,7 +15,7 @@ from olhar.cli import app
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("tests/golden/**/*.md")])
-ONE_DAY = re.compile(r"\bxx\b")  # a file that the reader is told to write
+ONE_DAY = re.compile(r"(?<![a-z])xx(?![a-z])")  # a file that the reader is told to write
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
@@ -62,11 +62,9 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=by_name)
 def test_paths_named_exist(page: Path) -> None:
-    named = {name for name in CODE.findall(prose(page)) if PATH.match(name) and not ONE_DAY.search(name)}
-    if not by_name(page).startswith("tests/"):
-        named |= {word for _, block in blocks(page) for word in block.split() if PATH.match(word)}
-    missing = [name for name in named if not ONE_DAY.search(name) and not any(ROOT.glob(name.rstrip("/")))]
-    assert not missing
+    words = [*CODE.findall(prose(page)), *(word for _, block in blocks(page) for word in block.split())]
+    named = {word.rstrip("/") for word in words if PATH.match(word) and not ONE_DAY.search(word)}
+    assert not [name for name in named if not any(ROOT.glob(name))]
 
 
 def tree_paths(block: str) -> Iterator[str]:
@@ -90,8 +88,15 @@ def test_trees_show_what_is_there(page: Path) -> None:
 
 
 def test_a_tree_is_read_as_it_is_drawn() -> None:
-    block = "olhar/\n├── cli.py      commands\n├── core/\n│   ├── types.py store.py   what flows\n└── stages/  verbs\nrecipes/   whole\n"
-    assert list(tree_paths(block)) == [
+    lines = (
+        "olhar/",
+        "├── cli.py    commands",
+        "├── core/",
+        "│   ├── types.py store.py  what flows",
+        "└── stages/",
+        "recipes/  x",
+    )
+    assert list(tree_paths("\n".join(lines))) == [
         "olhar/",
         "olhar/cli.py",
         "olhar/core/",
@@ -130,8 +135,7 @@ LINES = list(dict.fromkeys(command_lines()))
 
 @pytest.mark.parametrize("line", LINES, ids=str)
 def test_commands_are_those_of_the_command_line(line: Line) -> None:
-    command = typer.main.get_command(app)
-    assert isinstance(command, click.Group | typer.core.TyperGroup)
+    command: Any = typer.main.get_command(app)
     name, *rest = line.words
     if name.startswith("-"):
         assert name in options(command)
@@ -141,7 +145,7 @@ def test_commands_are_those_of_the_command_line(line: Line) -> None:
     assert not unknown
 
 
-def options(command: click.Command) -> set[str]:
+def options(command: Any) -> set[str]:
     return {"--help"} | {word for parameter in command.params for word in (*parameter.opts, *parameter.secondary_opts)}
 
 

@@ -24,14 +24,13 @@ CLEAN = [(name, variant) for name, variant in FORMS if variant != "qwen_original
 CODES = choices.names("languages")
 WITHOUT_SYSTEM = ("compact", "plain", "llama2-mistral")
 IMAGE, VIDEO = ImageRef("a.png"), VideoRef("b.mp4")
-QUESTIONS = {"pt": "Quem está aqui?", "vi": "Ai ở đây?", "en": "Who is here?"}
-ANSWERS = {"pt": "Uma criança à janela.", "vi": "Một đứa trẻ bên cửa sổ.", "en": "A child."}
 
 
 def conversations(name: str, code: str) -> dict[str, list[Turn]]:
     """The shapes a conversation can have; the prompt of captions takes one of them only."""
     spoken = language(code)
-    asked, answered = QUESTIONS[code], Turn("assistant", (ANSWERS[code],))
+    asked = spoken.describe
+    answered = Turn("assistant", (f"{spoken.answer_cues[0]} {spoken.own_name}.",))
     leak = f"{spoken.roles['assistant']}: {spoken.yes[0]}. {spoken.roles['user']}: {spoken.no[0]}"
     roles = Turn("assistant", (leak,))
     if name == "plain":

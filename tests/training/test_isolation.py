@@ -19,7 +19,6 @@ IGNORED = -100
 TOLERANCE = 1e-5
 
 
-
 def alone(bench: Any, model: Any, sample: Sample) -> tuple[EncodedSample, torch.Tensor, torch.Tensor]:
     """A sample through ``model(input_ids, pixel_values)``: its ids, logits (tokens, vocabulary), and loss."""
     encoded = bench.encoder.sample(sample)

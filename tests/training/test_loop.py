@@ -107,9 +107,7 @@ def toy(tmp_path: Path, stage: MAKE) -> Callable[..., loop.Job]:
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_a_model_killed_twice_ends_as_if_it_never_was(
-    bench: Any, tmp_path: Path, stage: MAKE, optimizer: str
-) -> None:
+def test_a_model_killed_twice_ends_as_if_it_never_was(bench: Any, tmp_path: Path, stage: MAKE, optimizer: str) -> None:
     """The real thing: packs of pictures, one kill between checkpoints and one while a line was being written."""
     encoded = bench.encoded()
     planned = packs.plan_packs(encoded.lengths(), 160)

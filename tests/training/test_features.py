@@ -1,0 +1,82 @@
+"""What a frozen tower sees is computed once, kept whole, and is what it would see again."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from olhar.training import features
+from olhar.training.batches import PackedBatches, media_pixels
+from olhar.training.objectives import packed_hidden_states
+from olhar.training.packs import pack_order, plan_packs
+
+
+def track(rows: Any, label: str, total: int | None = None) -> Any:
+    return rows
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "SHARD", 5)
+
+
+def refs(bench: Any) -> list[Any]:
+    return [ref for sample in bench.samples for ref in sample.media]
+
+
+def built(bench: Any, folder: Path, workers: int = 0) -> features.FeatureCache:
+    return features.build(folder, refs(bench), bench.model(), "internvl", bench.settings, "fp32", workers, track)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_kept_features_are_those_of_the_tower(bench: Any, few: None, tmp_path: Path, workers: int) -> None:
+    cache, model = built(bench, tmp_path, workers), bench.model()
+    assert len(list(tmp_path.glob("*.ends.npy"))) > 2
+    for ref in refs(bench):
+        pixels = torch.from_numpy(media_pixels([ref], bench.family, bench.settings))
+        with torch.no_grad():
+            expected = bench.family.patch_features(model, bench.family.normalised(pixels, bench.settings))
+        assert cache[ref].shape == expected.shape
+        assert torch.allclose(torch.from_numpy(cache[ref].copy()).float(), expected, rtol=2e-3, atol=2e-3)
+
+
+def test_a_pack_from_features_is_the_pack_from_pictures(bench: Any, few: None, tmp_path: Path) -> None:
+    encoded = bench.encoded()
+    planned = plan_packs(encoded.lengths(), 160)
+    order = pack_order(len(planned), 3, 2, 0)
+    given = (encoded, bench.samples, planned, order, "internvl", bench.settings, 0)
+    seen, looked = PackedBatches(*given, built(bench, tmp_path))[1], PackedBatches(*given)[1]
+    assert seen.pixels is None and looked.features is None and seen.ids.equal(looked.ids)
+    with torch.no_grad():
+        one, other = (
+            packed_hidden_states(bench.model(), bench.family, bench.settings, batch) for batch in (seen, looked)
+        )
+    assert torch.allclose(one, other, atol=2e-2) and not torch.allclose(one, one.mean(1, keepdim=True), atol=2e-2)
+
+
+def test_an_interrupted_build_goes_on_with_what_is_missing(bench: Any, few: None, tmp_path: Path) -> None:
+    built(bench, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    (tmp_path / "00001.ends.npy").unlink()
+    kept = (tmp_path / "00000.npy").stat().st_mtime_ns
+    built(bench, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert (tmp_path / "00000.npy").stat().st_mtime_ns == kept
+
+
+def test_building_draws_no_random_number(bench: Any, few: None, tmp_path: Path) -> None:
+    """Else a run that found its features would go on otherwise than one that made them."""
+    model = bench.model()
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    features.build(tmp_path, refs(bench), model, "internvl", bench.settings, "fp32", 0, track)
+    assert torch.get_rng_state().equal(before)
+
+
+def test_a_cache_goes_to_a_worker_as_its_names(bench: Any, few: None, tmp_path: Path) -> None:
+    import pickle
+
+    cache = built(bench, tmp_path)
+    ref = refs(bench)[-1]
+    assert (pickle.loads(pickle.dumps(cache))[ref] == cache[ref]).all()

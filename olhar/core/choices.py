@@ -45,7 +45,7 @@ def unknown(folder: str, name: str) -> UnknownName:
 def _outside(folder: str, name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except ImportError as error:
+    except (ImportError, TypeError, ValueError) as error:  # the last two: a name such as "../x"
         raise UnknownName(
             f"cannot import {name!r} as one of the {folder}: {error}",
             "a dotted name is a Python module outside olhar",

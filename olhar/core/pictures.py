@@ -1,9 +1,10 @@
 """Reading pictures: sizes from headers, pixels as RGB, frames of videos, marks drawn as they are read."""
 
+import struct
 from functools import lru_cache
 from pathlib import Path
 
-from PIL import Image, ImageDraw, UnidentifiedImageError
+from PIL import Image, ImageDraw
 
 from olhar.core.errors import UserError
 from olhar.core.types import ImageRef, Mark, VideoRef
@@ -21,6 +22,7 @@ COLOURS = {  # the nine named colours of ViP-LLaVA (Cai et al. 2024, arXiv:2312.
 }
 SHAPES = {"box": 4, "arrow": 4}  # shape -> how many numbers its geometry has
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)  # PIL on bad files
 ARROW_HEAD = 3 / 64  # radius of the dot at an arrow's end, in image sides
 LINE = 2 / 64  # line width, in image sides
 
@@ -69,7 +71,7 @@ def _rgb(path: str) -> Image.Image:
     try:
         with _opened(path) as image:
             return image.convert("RGB")
-    except OSError as error:
+    except BROKEN as error:
         raise UserError(f"this picture cannot be decoded: {error}", path, "replace the file") from error
 
 
@@ -78,12 +80,15 @@ def _opened(path: str) -> Image.Image:
         return Image.open(path)
     except FileNotFoundError as error:
         raise UserError("there is no such picture", path, "check the path") from error
-    except (UnidentifiedImageError, OSError) as error:
+    except BROKEN as error:
         raise UserError(f"this is not a picture: {error}", path, "give a PNG, JPEG or WebP file") from error
 
 
 def draw(image: Image.Image, mark: Mark) -> None:
     """Draw a box or an arrow (a line ending in a dot) in place; line width grows with the image."""
+    if mark.shape not in SHAPES or mark.colour not in COLOURS:
+        known = f"shapes {', '.join(SHAPES)}; colours {', '.join(COLOURS)}"
+        raise UserError(f"cannot draw a {mark.colour} {mark.shape}", "a mark on an image", f"there are {known}")
     side = max(image.size)
     colour, width = COLOURS[mark.colour], max(2, round(LINE * side))
     x0, y0, x1, y1 = (value * extent for value, extent in zip(mark.geometry, image.size * 2, strict=True))
@@ -99,7 +104,7 @@ def draw(image: Image.Image, mark: Mark) -> None:
 def mark(text: str) -> Mark:
     """``box 0.1 0.2 0.6 0.9 red`` as a mark; a ``UserError`` says what is wrong with it."""
     fix = "write for example: box 0.1 0.2 0.6 0.9 red, or: arrow 0.5 0.5 0.8 0.2 blue (numbers from 0 to 1)"
-    shape, *numbers = text.split()
+    shape, *numbers = text.split() or [""]
     colour = numbers.pop() if numbers and numbers[-1].isalpha() else "red"
     try:
         geometry = tuple(float(number) for number in numbers)
@@ -109,4 +114,8 @@ def mark(text: str) -> Mark:
         raise UserError(f"cannot draw the mark {text!r}", "--mark", fix)
     if not all(0 <= value <= 1 for value in geometry):
         raise UserError(f"the mark {text!r} leaves the image", "--mark", fix)
+    if shape == "box" and (geometry[0] > geometry[2] or geometry[1] > geometry[3]):
+        raise UserError(
+            f"cannot draw the mark {text!r}: it is inside out", "--mark", "give its left, top, right and bottom edge"
+        )
     return Mark(shape, colour, geometry)

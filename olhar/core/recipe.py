@@ -204,9 +204,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     try:
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
-        raise RecipeError(
-            str(path), [problem(detail, Recipe) for detail in error.errors() if not _echo(detail)]
-        ) from error
+        raise RecipeError(str(path), problems(error, Recipe)) from error
     return _from_folder(recipe, path.resolve().parent)
 
 
@@ -245,17 +243,28 @@ def _override(tree: dict[str, Any], override: str) -> None:
         raise UserError(f"the recipe has no place {key!r}", "--set", "write the dotted location of a value") from error
 
 
-def _echo(detail: ErrorDetails) -> bool:
-    """Whether an error only repeats another: pydantic calls a list "too short" once its items have failed."""
-    return detail["type"] == "too_short" and bool(detail["input"])
+BRANCHES = frozenset({"str", "int", "bool", "float", "[key]"})  # how pydantic names the branches of a union
 
 
-def problem(detail: ErrorDetails, model: type[BaseModel], prefix: str = "") -> Problem:
-    """One of pydantic's errors about a ``model`` as a problem: dotted place, what is wrong, what to do."""
-    place = [part for part in detail["loc"] if not (isinstance(part, str) and part.endswith("Shape"))]
+def problems(error: ValidationError, model: type[BaseModel], prefix: str = "") -> list[Problem]:
+    """Pydantic's errors about a ``model``, one a dotted place, without those that only repeat another."""
+    found: dict[str, Problem] = {}
+    for detail in error.errors():
+        if detail["type"] == "too_short" and detail["input"]:
+            continue  # pydantic calls a list "too short" once its items have failed
+        told = _problem(detail, model, prefix)
+        found.setdefault(told.where, told)
+    return [told for where, told in found.items() if not any(other.startswith(f"{where}.") for other in found)]
+
+
+def _problem(detail: ErrorDetails, model: type[BaseModel], prefix: str) -> Problem:
+    """One of pydantic's errors as a problem: dotted place, what is wrong, what to do."""
+    place = [part for part in detail["loc"] if part not in BRANCHES and not str(part).endswith("Shape")]
     where = ".".join(str(part) for part in (prefix, *place) if part != "") or "recipe"
-    if detail["type"] == "extra_forbidden":
-        near = get_close_matches(str(place[-1]), sorted(_keys_of(model, detail["loc"][:-1])), n=1)
+    is_key = detail["loc"][-1:] == ("[key]",)  # of a mapping whose keys are parameter roles
+    if detail["type"] == "extra_forbidden" or is_key:
+        known = get_args(ParameterRole) if is_key else _keys_of(model, detail["loc"][:-1])
+        near = get_close_matches(str(place[-1]), sorted(known), n=1)
         return Problem(where, "unknown key", f"did you mean {near[0]!r}?" if near else "remove it")
     if detail["type"] == "missing":
         return Problem(where, "this key is required", "add it")

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from olhar.core.choices import choose
 from olhar.core.errors import Problem, RecipeError, UserError
-from olhar.core.recipe import DataSet, LanguageModelShape, Recipe, TokenizerShape, TowerShape, problem
+from olhar.core.recipe import DataSet, LanguageModelShape, Recipe, TokenizerShape, TowerShape, problems
 from olhar.languages import language
 from olhar.stages._walk import wanted
 
@@ -62,7 +62,7 @@ def _source_options(data: DataSet, recipe: Recipe, where: str) -> Problems:
     try:
         source.Options(**data.options)
     except ValidationError as error:
-        yield from (problem(detail, source.Options, f"{where}.options") for detail in error.errors())
+        yield from problems(error, source.Options, f"{where}.options")
     if getattr(source, "NEEDS_PATH", False) and data.path is None:
         yield Problem(f"{where}.path", f"the source {data.source} reads a file", 'add path = "..."')
     if getattr(source, "NEEDS_SCENES", False) and _speaks(data.language or recipe.language) is False:

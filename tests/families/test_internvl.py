@@ -142,9 +142,9 @@ def test_composing_depends_on_the_seed_alone(composed: COMPOSE) -> None:
 def test_a_new_start_is_the_one_promised(composed: COMPOSE) -> None:
     model = composed(language_model=LanguageModelShape(hidden_size=96, layers=1, heads=2, initial_std=0.08))
     assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
-    assert float(model.get_input_embeddings().weight.std()) == pytest.approx(0.08, rel=0.05)
+    assert float(model.get_input_embeddings().weight.detach().std()) == pytest.approx(0.08, rel=0.05)
     for layer in (model.model.multi_modal_projector.linear_1, model.model.multi_modal_projector.linear_2):
-        assert float(layer.weight.std()) == pytest.approx(layer.in_features**-0.5, rel=0.05)
+        assert float(layer.weight.detach().std()) == pytest.approx(layer.in_features**-0.5, rel=0.05)
     assert model.model.vision_tower.embeddings.position_embeddings.abs().max() > 0
 
 
@@ -183,8 +183,8 @@ def test_a_tower_that_does_not_fit_is_told(
 
 @pytest.mark.parametrize(
     "shape",
-    [{"image_size": 24, "patch_size": 8}, {"image_size": 32, "patch_size": 7}, {"image_size": 8, "patch_size": 16}],
-    ids=["odd grid", "cut patches", "no patch"],
+    [{"image_size": 24, "patch_size": 8}, {"image_size": 8, "patch_size": 16}],
+    ids=["odd grid", "no patch"],
 )
 def test_a_tower_whose_patches_cannot_be_shuffled_is_told(
     parts: Callable[..., ModelParts], shape: dict[str, int]
@@ -213,7 +213,7 @@ def test_plain_transformers_computes_the_same(composed: COMPOSE, tmp_path: Path)
     loaded = AutoModelForImageTextToText.from_pretrained(tmp_path, dtype=torch.float32).eval()
     assert type(loaded).__name__ == internvl.MODEL_CLASS
     image = Image.effect_noise((50, 40), 60).convert("RGB")
-    ids = torch.tensor([[1, *[IMAGE_ID] * layout.tokens_per_tile, 2, 7, 8, 9]])
+    ids = torch.tensor([[1, *[model.config.image_token_id] * layout.tokens_per_tile, 2, 7, 8, 9]])
     ours = internvl.normalised(torch.from_numpy(internvl.pixels(image, layout)), layout)
     theirs = AutoImageProcessor.from_pretrained(tmp_path)(image, return_tensors="pt")["pixel_values"]
     with torch.no_grad():

@@ -115,7 +115,5 @@ def mark(text: str) -> Mark:
     if not all(0 <= value <= 1 for value in geometry):
         raise UserError(f"the mark {text!r} leaves the image", "--mark", fix)
     if shape == "box" and (geometry[0] > geometry[2] or geometry[1] > geometry[3]):
-        raise UserError(
-            f"cannot draw the mark {text!r}: it is inside out", "--mark", "give its left, top, right and bottom edge"
-        )
+        raise UserError(f"cannot draw the mark {text!r}: it is inside out", "--mark", fix)
     return Mark(shape, colour, geometry)

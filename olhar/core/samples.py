@@ -30,6 +30,11 @@ class SampleWriter:
         self._handle.write(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n")
         self.count += 1
 
+    def copy(self, line: bytes) -> None:
+        """Write a line of another samples file of the same run as it stands."""
+        self._handle.write(line.decode())
+        self.count += 1
+
 
 class SampleFile:
     """A finished samples file, read row by row or by index; ``root`` is the run folder it belongs to."""
@@ -50,9 +55,13 @@ class SampleFile:
         return self._parse(self._handle.read(end - start))
 
     def __iter__(self) -> Iterator[Sample]:
+        return (sample for sample, _ in self.with_lines())
+
+    def with_lines(self) -> Iterator[tuple[Sample, bytes]]:
+        """Every sample beside the line it was read from, for stages that pass most samples on unchanged."""
         with open(self.path, "rb") as lines:
             for line in lines:
-                yield self._parse(line)
+                yield self._parse(line), line
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "root": self.root}  # a worker process opens its own handle

@@ -21,10 +21,10 @@ with torch, imported inside the functions
 
 from dataclasses import dataclass
 
-from olhar.families._checkpoint import Checkpoint, load
+from olhar.families._checkpoint import Checkpoint, load, read_tokenizer
 from olhar.families._encoding import EncodedSample, Encoder
 
-__all__ = ["Budget", "Checkpoint", "EncodedSample", "Encoder", "load"]
+__all__ = ["Budget", "Checkpoint", "EncodedSample", "Encoder", "load", "read_tokenizer"]
 
 
 @dataclass(frozen=True, slots=True)

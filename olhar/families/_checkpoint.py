@@ -1,17 +1,17 @@
 """A checkpoint folder: what plain transformers loads, and ``olhar.json`` for what it has no place for."""
 
-import json
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
 from olhar.core.choices import choose
 from olhar.core.errors import UserError
-from olhar.core.store import disk_errors, write_json
+from olhar.core.store import disk_errors, read_json, write_json
 from olhar.languages import language
 from olhar.prompts import prompt
 
@@ -60,6 +60,13 @@ class Checkpoint:
 
         self.family.export(self.model, folder, self.settings)
         stops = self.stop_ids()
+        if not stops or self.settings.max_tiles > 1:
+            what = "images of several tiles" if stops else "a tokenizer that does not know where an answer ends"
+            raise UserError(
+                f"a chat template cannot write {what}",
+                str(folder),
+                "set max_tiles = 1" if stops else "use a tokenizer that knows the prompt's end-of-turn token",
+            )
         image_token = self.tokenizer.token_to_id(self.family.IMAGE_TOKEN)
         tokenizer = PreTrainedTokenizerFast(
             tokenizer_object=self.tokenizer, pad_token=PAD, eos_token=self.tokenizer.id_to_token(stops[0])
@@ -93,18 +100,25 @@ def load(folder: Path) -> Checkpoint:
         raise UserError(
             "this is not a checkpoint of olhar", str(folder), f"name a folder that holds {SIDECAR}, or a finished run"
         )
-    row = json.loads(sidecar.read_text(encoding="utf-8"))
-    family = choose("families", row["family"])
+    row = read_json(sidecar)
+    try:
+        family = choose("families", row["family"])
+        settings = family.settings_from_json(row["settings"])
+        prompt_name, variant, code = row["prompt"], row["variant"], row["language"]
+    except (KeyError, TypeError) as error:
+        raise UserError(f"this file does not say {error}", str(sidecar), "publish the run again") from error
     try:
         model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"the weights cannot be loaded: {error}", str(folder), "publish the run again") from error
-    return Checkpoint(
-        model.eval(),
-        Tokenizer.from_file(str(folder / "tokenizer.json")),
-        row["family"],
-        family.settings_from_json(row["settings"]),
-        row["prompt"],
-        row["variant"],
-        row["language"],
-    )
+    return Checkpoint(model.eval(), read_tokenizer(folder), row["family"], settings, prompt_name, variant, code)
+
+
+def read_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer exactly as ``tokenizer.json`` says; transformers' classes would rebuild parts of it."""
+    try:
+        return Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception as error:  # tokenizers raises nothing more precise
+        raise UserError(
+            f"the tokenizer cannot be loaded: {error}", str(folder), "name a folder that holds one"
+        ) from error

@@ -5,7 +5,6 @@ Vintern-3B (Doan et al. 2024, arXiv:2408.12480). An image becomes 1..max_tiles s
 ``(side / patch * downsample)**2`` tokens between ``<img>`` and ``</img>``.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from PIL import Image
 
 from olhar.core.errors import UserError
 from olhar.core.recipe import LanguageModelShape, ModelParts, TowerShape
-from olhar.core.store import write_json
+from olhar.core.store import read_json, write_json
 from olhar.families import Budget
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ class Settings:
 def settings(parts: ModelParts) -> Settings:
     """The layout that the recipe's tower implies; reads only the tower's config file."""
     if isinstance(parts.tower, TowerShape):
-        return Settings(parts.tower.image_size, parts.tower.patch_size)
+        return _shuffled(Settings(parts.tower.image_size, parts.tower.patch_size), "model.tower")
     config = _tower_config(Path(parts.tower))
     if config.get("model_type") != "internvl_vision":
         raise UserError(
@@ -57,7 +56,8 @@ def settings(parts: ModelParts) -> Settings:
             str(parts.tower),
             "give a tower of type 'internvl_vision'",
         )
-    return Settings(_side(config["image_size"]), _side(config["patch_size"]))
+    side, patch = (_side(config.get(name), name, parts.tower) for name in ("image_size", "patch_size"))
+    return _shuffled(Settings(side, patch), parts.tower)
 
 
 def _tower_config(folder: Path) -> dict[str, Any]:
@@ -68,11 +68,27 @@ def _tower_config(folder: Path) -> dict[str, Any]:
             "name a folder that holds a vision tower, relative to the recipe, or describe one to make: "
             "tower = { image_size = 64, patch_size = 8 }",
         )
-    return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return read_json(folder / "config.json")
 
 
-def _side(value: int | list[int]) -> int:
-    return value if isinstance(value, int) else value[0]
+def _side(value: Any, name: str, where: str) -> int:
+    """One side of a square, from a number or a pair of equal ones."""
+    sides = set(value) if isinstance(value, list) else {value}
+    side = sides.pop() if len(sides) == 1 else None
+    if not isinstance(side, int):
+        raise UserError(
+            f"{name} is {value!r}, which is no square", where, "give a tower with square images and patches"
+        )
+    return side
+
+
+def _shuffled(found: Settings, where: str) -> Settings:
+    """The settings, if their patches can be shuffled: two by two become one token."""
+    grid = found.side // found.patch
+    if grid == 0 or grid % 2:
+        what = f"{grid} x {grid} patches cannot be joined two by two"
+        raise UserError(what, where, "choose image_size as an even multiple of patch_size")
+    return found
 
 
 def tile_grid(width: int, height: int, settings: Settings) -> tuple[int, int]:
@@ -259,6 +275,10 @@ def export_tower(model: "PreTrainedModel", folder: Path, settings: Settings) -> 
 
 
 def _export_processor(folder: Path, settings: Settings) -> None:
+    if settings.max_tiles > 1 and not settings.thumbnail:
+        raise UserError(
+            "transformers always adds a thumbnail to several tiles", "thumbnail = false", "train with thumbnail = true"
+        )
     processor = {
         "image_processor_type": PROCESSOR,
         "size": {"height": settings.side, "width": settings.side},

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -48,19 +48,37 @@ class Assistant:
         return [self._text(ids.tolist()) for ids in generated]
 
     def stream(self, conversation: Conversation, max_new_tokens: int) -> Iterator[str]:
-        """One answer, piece by piece as it is generated; stopping early stops the generation."""
-        from transformers import PreTrainedTokenizerFast, TextIteratorStreamer
+        """One answer, piece by piece as it is generated; leaving early ends the generation."""
+        from transformers import PreTrainedTokenizerFast, StoppingCriteriaList, TextIteratorStreamer
 
         wrapped = PreTrainedTokenizerFast(tokenizer_object=self.checkpoint.tokenizer)
         streamer = TextIteratorStreamer(wrapped, skip_prompt=False, skip_special_tokens=True)
+        left, failures = Event(), list[BaseException]()
         options = {**self._inputs([conversation], False), **self._greedy(max_new_tokens), "streamer": streamer}
-        worker = Thread(target=self.checkpoint.model.generate, kwargs=options, daemon=True)
+        options["stopping_criteria"] = StoppingCriteriaList(
+            [lambda ids, scores: torch.full((len(ids),), left.is_set())]
+        )
+
+        def generate() -> None:
+            try:
+                self.checkpoint.model.generate(**options)
+            except BaseException as error:
+                failures.append(error)
+            finally:
+                streamer.end()  # else whoever waits for a piece waits for ever
+
+        worker = Thread(target=generate, daemon=True)
         worker.start()
         begun = False
-        for piece in streamer:
-            yield piece if begun else piece.lstrip()
-            begun = begun or bool(piece.strip())
-        worker.join()
+        try:
+            for piece in streamer:
+                yield piece if begun else piece.lstrip()
+                begun = begun or bool(piece.strip())
+        finally:
+            left.set()
+            worker.join()
+        if failures:
+            raise failures[0]
 
     def _greedy(self, max_new_tokens: int) -> dict[str, Any]:
         return {

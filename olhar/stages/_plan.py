@@ -102,8 +102,8 @@ def _model(recipe: Recipe) -> Problems:
         2 * parts.language_model.heads
     ):
         yield Problem("model.language_model.hidden_size", "is no multiple of 2 x heads", "change hidden_size or heads")
-    if isinstance(parts.tower, TowerShape):
-        yield from _tower(parts.tower)
+    if isinstance(parts.tower, TowerShape) and parts.tower.hidden_size % parts.tower.heads:
+        yield Problem("model.tower.hidden_size", "is no multiple of heads", "change hidden_size or heads")
     if isinstance(parts.tokenizer, TokenizerShape):
         yield from _among(parts.tokenizer.mixture, [m.name for m in recipe.mix], "mixture", "model.tokenizer.mixture")
     elif not (Path(parts.tokenizer) / "tokenizer.json").is_file():
@@ -113,13 +113,6 @@ def _model(recipe: Recipe) -> Problems:
             choose("families", parts.family).settings(parts)
         except UserError as error:
             yield Problem("model.tower", f"{error.what}: {error.where}", error.fix)
-
-
-def _tower(tower: TowerShape) -> Problems:
-    if tower.image_size % (2 * tower.patch_size):
-        yield Problem("model.tower.image_size", "is no multiple of 2 x patch_size", "change image_size or patch_size")
-    if tower.hidden_size % tower.heads:
-        yield Problem("model.tower.hidden_size", "is no multiple of heads", "change hidden_size or heads")
 
 
 def _training(recipe: Recipe) -> Problems:

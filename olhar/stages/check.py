@@ -92,12 +92,12 @@ def _check(data: DataSet, context: Context, report: FindingsReport, rejected: An
     samples = SampleFile(context.run.path / "ingest" / f"{data.name}.jsonl", context.run.path)
     looking, bad = checks(context.recipe.check.checks), 0
     with writing_samples(context.folder / f"{data.name}.jsonl", context.run.path) as passed:
-        for sample in context.track(samples, f"check {data.name}", len(samples)):
+        for sample, line in context.track(samples.with_lines(), f"check {data.name}", len(samples)):
             found = findings(sample, looking)
             report.add(sample, found)
             errors = [finding for finding in found if finding.severity == "error"]
             if not errors:
-                passed.write(sample)
+                passed.copy(line)
                 continue
             bad += 1
             for finding in errors:

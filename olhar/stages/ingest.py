@@ -1,4 +1,4 @@
-"""Foreign data sets become samples: one ``<data>.jsonl`` each; ``<data>.findings`` names rows that could not be read."""
+"""Foreign data sets become samples: one ``<data>.jsonl`` each; ``<data>.findings`` names rows that were not read."""
 
 import json
 from pathlib import Path

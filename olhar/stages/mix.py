@@ -5,7 +5,6 @@ which pack is seen when is drawn at training.
 """
 
 import hashlib
-from collections.abc import Iterator
 from typing import Any
 
 from olhar.core.errors import UserError
@@ -39,9 +38,9 @@ def _mix(mixture: Mixture, context: Context) -> int:
         for number, taking in enumerate(mixture.take):
             before = out.count
             samples = SampleFile(context.run.path / "check" / f"{taking.data}.jsonl", context.run.path)
-            for sample in context.track(samples, f"mix {mixture.name}", len(samples)):
-                for copy in _copies(sample, taking, context.recipe.seed):
-                    out.write(copy)
+            for sample, line in context.track(samples.with_lines(), f"mix {mixture.name}", len(samples)):
+                for _ in range(copies(sample, taking, context.recipe.seed)):
+                    out.copy(line)
             if out.count == before:
                 raise UserError(
                     "no sample fits", f"mix.{mixture.name}.take.{number}", f"widen its where, or look at {samples.path}"
@@ -49,11 +48,10 @@ def _mix(mixture: Mixture, context: Context) -> int:
     return out.count
 
 
-def _copies(sample: Sample, taking: Taking, seed: int) -> Iterator[Sample]:
-    """The sample as often as the share says; a fraction is drawn from its id, so it never depends on its neighbours."""
+def copies(sample: Sample, taking: Taking, seed: int) -> int:
+    """How often a sample is taken; a fraction is drawn from its id, so it never depends on its neighbours."""
     if any(sample.meta.get(key) not in values for key, values in taking.where.items()):
-        return
+        return 0
     whole, fraction = divmod(taking.repeat, 1)
     drawn = int(hashlib.sha256(f"{seed}|{sample.id}".encode()).hexdigest()[:8], 16) / 2**32
-    for _ in range(int(whole) + (drawn < fraction)):
-        yield sample
+    return int(whole) + (drawn < fraction)

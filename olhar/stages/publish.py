@@ -91,7 +91,7 @@ def run(context: Context) -> dict[str, Any]:
 def _folder(
     context: Context, name: str, write: Callable[[Path], None], usage: str, question: Sample, facts: dict[str, Any]
 ) -> str:
-    """Write one folder beside its place, run its snippet, add its card, move it in; returns what the snippet printed."""
+    """Write a folder beside its place, run its snippet, add its card, move it in; returns what the snippet printed."""
     folder, temporary = context.folder / name, context.folder / f"{name}.partial"
     with disk_errors(folder):
         shutil.rmtree(temporary, ignore_errors=True)

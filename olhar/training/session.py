@@ -15,7 +15,7 @@ from olhar.core.recipe import ModelParts, Recipe, Training, TrainStage
 from olhar.core.samples import SampleFile
 from olhar.core.store import writing
 from olhar.families import Checkpoint as Published
-from olhar.families import Encoder
+from olhar.families import Encoder, read_tokenizer
 from olhar.languages import language
 from olhar.prompts import prompt, special_tokens, with_placeholder
 from olhar.training import checkpoints, encode, features, loop, packs, vocabulary
@@ -99,7 +99,7 @@ def _tokenizer(recipe: Recipe, run: Path, folder: Path, family: ModuleType) -> T
         return Tokenizer.from_file(str(target))
     wanted = recipe.model.tokenizer
     if isinstance(wanted, str):
-        tokenizer = Tokenizer.from_file(str(Path(wanted) / "tokenizer.json"))
+        tokenizer = read_tokenizer(Path(wanted))
     else:
         specials = special_tokens(prompt(recipe.train.prompt), language(recipe.language), recipe.train.variant)
         samples = SampleFile(run / "mix" / f"{wanted.mixture}.jsonl", run)

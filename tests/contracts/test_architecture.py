@@ -153,8 +153,10 @@ def docstrings(module: ast.Module) -> set[int]:
 def test_words_of_a_language_live_in_languages(path: Path) -> None:
     module = tree(path)
     explaining = docstrings(module)
-    literals = [n for n in ast.walk(module) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
-    found = {n.lineno: n.value for n in literals if id(n) not in explaining and foreign_letters(n.value)}
+    found: dict[int, str] = {}
+    for node in ast.walk(module):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in explaining:
+            found |= {node.lineno: node.value} if foreign_letters(node.value) else {}
     assert not found
 
 

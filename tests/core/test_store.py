@@ -126,7 +126,7 @@ def test_a_folders_digest_is_of_names_and_bytes(tmp_path: Path) -> None:
 
 
 def test_a_digest_of_what_is_not_there_is_the_users_to_mend(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such|missing|there is no"):
+    with pytest.raises(UserError, match=r"no such|missing|there is no"):
         digest_path(tmp_path / "nowhere")
 
 

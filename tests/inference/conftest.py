@@ -32,6 +32,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     layout = internvl.settings(PARTS)
     torch.manual_seed(11)
     image_token = tokenizer.token_to_id(internvl.IMAGE_TOKEN)
+    assert image_token is not None
     model = internvl.compose(PARTS, layout, tokenizer.get_vocab_size(), image_token)
     folder = tmp_path_factory.mktemp("assistant") / "model"
     Checkpoint(model, tokenizer, "internvl", layout, "compact", None, "pt").save(folder)

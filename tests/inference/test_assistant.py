@@ -65,7 +65,7 @@ def plain(folder: Path, conversation: Conversation, tokens: int) -> str:
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
-    messages = [
+    messages: Any = [
         {
             "role": turn.role,
             "content": [
@@ -79,7 +79,9 @@ def plain(folder: Path, conversation: Conversation, tokens: int) -> str:
     images = [image for turn in conversation for ref in turn.media for image in pictures.read(ref)]
     extra = {}
     if images:
-        extra = {"pixel_values": AutoImageProcessor.from_pretrained(folder)(images, return_tensors="pt")["pixel_values"]}
+        extra = {
+            "pixel_values": AutoImageProcessor.from_pretrained(folder)(images, return_tensors="pt")["pixel_values"]
+        }
     ids = inputs["input_ids"]
     with torch.no_grad():
         done = model.generate(
@@ -136,7 +138,12 @@ def test_a_picture_is_looked_at_once(saved: Path, conversations: list[Conversati
     looked: list[int] = []
     family = assistant.checkpoint.family
     real = family.image_embeddings
-    monkeypatch.setattr(family, "image_embeddings", lambda model, pixels: looked.append(len(pixels)) or real(model, pixels))
+
+    def look(model: Any, pixels: torch.Tensor) -> torch.Tensor:
+        looked.append(len(pixels))
+        return real(model, pixels)
+
+    monkeypatch.setattr(family, "image_embeddings", look)
     first = assistant.answers(conversations, LONG)
     assert sum(looked) == 4, "three pictures and one of them marked"
     assert assistant.answers(conversations, LONG) == first and sum(looked) == 4

@@ -71,7 +71,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """Twenty scenes (with pairs of pictures and videos), two text-only samples between them."""
     root = tmp_path_factory.mktemp("bench")
     options = world.Options(scenes=20, kinds={"obj": 2, "pair": 1, "video": 1}, seed=3)
-    drawn = list(world.read(Request(None, options, "pt", "world", root / "media")))
+    read = world.read(Request(None, options, "pt", "world", root / "media"))
+    drawn = [sample for sample in read if isinstance(sample, Sample)]
     texts = [spoken("text-1", "um, dois?", "três"), spoken("text-2", "quatro, cinco, seis?", "sete oito")]
     samples = [*drawn[:7], texts[0], *drawn[7:], texts[1]]
     with writing_samples(root / "samples.jsonl", root) as out:
@@ -84,6 +85,11 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     settings = family.settings(PARTS)
     encoder = Encoder(form, None, with_placeholder(tokenizer), family, settings)
     return Bench(root, SampleFile(root / "samples.jsonl", root), tokenizer, family, settings, encoder)
+
+
+@pytest.fixture
+def track() -> Callable[..., Any]:
+    return untracked
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ DOCUMENT = st.tuples(st.integers(0, 3), st.lists(st.integers(1, 4), min_size=1, 
 
 
 def made(documents: list[tuple[int, list[int]]]) -> EncodedSet:
-    """An encoded set of documents; a document's samples begin with the same ids; every sample's last two tokens are trained (one where there is but one)."""
+    """An encoded set; a document's samples begin with the same ids; the last two ids of every sample are trained."""
     ids: list[int] = []
     trained: list[bool] = []
     lengths, after, groups = [], [], [0]

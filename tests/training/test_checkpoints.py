@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from olhar.core.errors import DiskError, StageError
+from olhar.core.store import PARTIAL
 from olhar.training import checkpoints
 from olhar.training.checkpoints import Checkpoint, newest, save
 
@@ -19,7 +20,11 @@ def weights(value: float = 1.0) -> dict[str, torch.Tensor]:
 
 
 def checkpoint(step: int, **changes: Any) -> Checkpoint:
-    given = {"weights": weights(step), "optimizer": {"a|step": torch.tensor(float(step))}, "counters": {"tokens": 5.0}}
+    given: dict[str, Any] = {
+        "weights": weights(step),
+        "optimizer": {"a|step": torch.tensor(float(step))},
+        "counters": {"tokens": 5.0},
+    }
     return Checkpoint(step, **(given | changes))
 
 
@@ -86,7 +91,7 @@ def test_the_weights_are_on_disk_before_the_state_says_so(tmp_path: Path, monkey
     real = checkpoints.write_json
 
     def record(descriptor: int) -> None:
-        synced.append(Path(f"/proc/self/fd/{descriptor}").resolve().name)
+        synced.append(Path(f"/proc/self/fd/{descriptor}").resolve().name.removesuffix(PARTIAL))
 
     def write(path: Path, value: Any) -> None:
         assert {"weights.safetensors", "optimizer.safetensors", "random.safetensors"} <= set(synced)

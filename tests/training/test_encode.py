@@ -1,5 +1,6 @@
 """Samples as flat arrays: lengths without a picture decoded, questions on the same pictures together."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from olhar.core import pictures
 from olhar.core.errors import UserError
 from olhar.core.types import ImageRef, Sample, Turn
 from olhar.families import Encoder
@@ -14,10 +16,6 @@ from olhar.training import encode
 from olhar.training.batches import PackedBatches, lay_out
 from olhar.training.encode import encode_set
 from olhar.training.packs import pack_order, plan_packs
-
-
-def track(rows: Any, label: str, total: int | None = None) -> Any:
-    return rows
 
 
 @pytest.mark.parametrize("share", [True, False])
@@ -49,10 +47,8 @@ def test_without_sharing_every_sample_is_its_own_document(bench: Any) -> None:
 
 
 def test_neighbours_on_equal_files_with_other_marks_are_not_one_document(bench: Any) -> None:
-    from olhar.core.pictures import mark
-
     ref = next(ref for sample in bench.samples for ref in sample.media if isinstance(ref, ImageRef))
-    marked = ImageRef(ref.path, (mark("box 0.1 0.1 0.5 0.5 red"),))
+    marked = ImageRef(ref.path, (pictures.mark("box 0.1 0.1 0.5 0.5 red"),))
     rows = [
         Sample(f"m{n}", "pt", (Turn("user", (r, "qual?")), Turn("assistant", ("gato",))))
         for n, r in enumerate((ref, marked))
@@ -71,13 +67,11 @@ def test_no_picture_is_decoded(bench: Any, tmp_path: Path) -> None:
     assert encoded.lengths().tolist() == [len(bench.encoder.sample(sample).ids)]
 
 
-def test_a_sample_that_teaches_nothing_is_told(bench: Any) -> None:
+def test_a_sample_that_teaches_nothing_is_told(bench: Any, track: Any) -> None:
     class Silent:
         """A prompt that trains nothing."""
 
         def render(self, turns: Any, language: Any, **options: Any) -> Any:
-            from dataclasses import replace
-
             return replace(bench.encoder.prompt.render(turns, language, **options), trained=())
 
     encoder = Encoder(Silent(), None, bench.encoder.tokenizer, bench.family, bench.settings)
@@ -86,7 +80,7 @@ def test_a_sample_that_teaches_nothing_is_told(bench: Any) -> None:
     assert repr(bench.samples[2].id) in caught.value.where
 
 
-def test_only_the_listed_rows_are_encoded(bench: Any) -> None:
+def test_only_the_listed_rows_are_encoded(bench: Any, track: Any) -> None:
     encoded = encode_set(bench.samples, [5, 2, 9], bench.encoder, False, track)
     assert encoded.rows.tolist() == [5, 2, 9]
     part = slice(encoded.starts[1], encoded.starts[2])

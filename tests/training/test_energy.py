@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -28,10 +28,11 @@ class Spent:
 class Tracker:
     """Stands for CodeCarbon's: every task costs the same."""
 
-    made: list["Tracker"] = []
+    made: ClassVar[list["Tracker"]] = []
 
     def __init__(self, **options: Any) -> None:
-        self.options, self.running, self.stopped = options, None, False
+        self.options, self.stopped = options, False
+        self.running: str | None = None
         Tracker.made.append(self)
 
     def start_task(self, name: str) -> None:

@@ -12,10 +12,6 @@ from olhar.training.objectives import packed_hidden_states
 from olhar.training.packs import pack_order, plan_packs
 
 
-def track(rows: Any, label: str, total: int | None = None) -> Any:
-    return rows
-
-
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "SHARD", 5)
@@ -26,7 +22,8 @@ def refs(bench: Any) -> list[Any]:
 
 
 def built(bench: Any, folder: Path, workers: int = 0) -> features.FeatureCache:
-    return features.build(folder, refs(bench), bench.model(), "internvl", bench.settings, "fp32", workers, track)
+    rows = refs(bench)
+    return features.build(folder, rows, bench.model(), "internvl", bench.settings, "fp32", workers, lambda it, *_: it)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -65,7 +62,7 @@ def test_an_interrupted_build_goes_on_with_what_is_missing(bench: Any, few: None
     assert (tmp_path / "00000.npy").stat().st_mtime_ns == kept
 
 
-def test_building_draws_no_random_number(bench: Any, few: None, tmp_path: Path) -> None:
+def test_building_draws_no_random_number(bench: Any, few: None, tmp_path: Path, track: Any) -> None:
     """Else a run that found its features would go on otherwise than one that made them."""
     model = bench.model()
     torch.manual_seed(3)

@@ -94,11 +94,12 @@ def test_pictures_and_neighbours_do_reach_the_logits(bench: Any) -> None:
     """The isolation test would notice: other pixels change the logits, a mask without isolation does too."""
     model, encoded = bench.model().eval(), bench.encoded()
     _, batch = packed(bench, encoded, packs_of(encoded))
-    everything = torch.tril(torch.ones_like(batch.mask))
+    assert batch.pixels is not None
+    everything, dimmed = torch.tril(torch.ones_like(batch.mask)), batch.pixels.div(4, rounding_mode="floor")
     with torch.no_grad():
         right, leaking, dark = (
             packed_hidden_states(model, bench.family, bench.settings, changed)
-            for changed in (batch, replace(batch, mask=everything), replace(batch, pixels=batch.pixels // 4))
+            for changed in (batch, replace(batch, mask=everything), replace(batch, pixels=dimmed))
         )
     assert (right - leaking).abs().max() > 1e-2 and (right - dark).abs().max() > 1e-2
 

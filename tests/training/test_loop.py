@@ -61,6 +61,11 @@ class Toy:
         return (loss * math.nan if self.calls == self.poison_at else loss), {"extra": 1.0}
 
 
+def learner_of(job: loop.Job) -> Toy:
+    assert isinstance(job.learner, Toy)
+    return job.learner
+
+
 def toy_job(folder: Path, stage: TrainStage, **changes: Any) -> loop.Job:
     random.seed(1)
     np.random.seed(2)
@@ -91,11 +96,9 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 def killed_after(job: loop.Job, step: int) -> None:
     """Stop without any farewell once ``step`` steps were told."""
-    running = loop.steps(job)
-    for line in running:
+    for line in loop.steps(job):
         if line["step"] == step:
-            break
-    running.close()
+            return
 
 
 @pytest.fixture
@@ -181,7 +184,7 @@ def test_a_finished_stage_trains_no_further(toy: Callable[..., loop.Job]) -> Non
     expected = finished(toy())
     job = toy()
     weights, records = finished(job)
-    assert same(weights, expected[0]) and records == expected[1] and job.learner.calls == 0
+    assert same(weights, expected[0]) and records == expected[1] and learner_of(job).calls == 0
 
 
 def test_counters_go_on_over_kills(toy: Callable[..., loop.Job]) -> None:
@@ -203,7 +206,7 @@ def test_the_rates_of_the_records_are_those_of_the_schedule(toy: Callable[..., l
 
 def test_a_loss_that_is_no_number_stops_the_stage(toy: Callable[..., loop.Job]) -> None:
     job = toy(checkpoint_seconds=-1)
-    job.learner.poison_at = 4
+    learner_of(job).poison_at = 4
     with pytest.raises(UserError, match="the loss is nan") as caught:
         list(loop.steps(job))
     assert caught.value.where == "stage s"
@@ -239,7 +242,7 @@ def test_sigterm_during_a_step_is_heard(toy: Callable[..., loop.Job], monkeypatc
     real = job.learner.loss
 
     def loss(batch: Any) -> Any:
-        if job.learner.calls == 4:
+        if learner_of(job).calls == 4:
             os.kill(os.getpid(), signal.SIGTERM)
         return real(batch)
 

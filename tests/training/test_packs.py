@@ -33,7 +33,7 @@ def test_best_fit_decreasing_opens_a_pack_only_when_none_has_room(lengths: list[
 
 
 def realistic(count: int) -> np.ndarray:
-    """Lengths of an instruction mixture: questions and answers, one to five tiles of 256 tokens, an eighth text only."""
+    """Lengths of an instruction mixture: one to five tiles of 256 tokens, an eighth text only."""
     random = np.random.default_rng(0)
     text = np.clip(random.lognormal(4.6, 0.8, count), 8, 2000).astype(np.int64)
     tiles = random.choice([0, 1, 2, 3, 5], size=count, p=[0.12, 0.4, 0.2, 0.18, 0.1])

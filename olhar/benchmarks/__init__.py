@@ -9,6 +9,8 @@
     what the model is shown: the sample without its answer;
 ``expected(sample) -> tuple[str, ...]``, ``skill_of(sample) -> str``, ``split_of(sample) -> str``
     what the caller copies into each ``Prediction``;
+``right(prediction) -> bool``
+    whether one answer counts, for the gallery of a report;
 ``score(predictions) -> list[Score]``
     a pure function of all answers; perfect answers score 1, empty ones 0;
 ``majority(samples) -> list[Score]``

@@ -79,6 +79,11 @@ def split_of(sample: Sample) -> str:
     return str(sample.meta["split"])
 
 
+def right(prediction: Prediction) -> bool:
+    """Whether one answer counts."""
+    return exact_match(prediction.text, prediction.expected) == 1.0
+
+
 def score(predictions: Sequence[Prediction]) -> list[Score]:
     """One score per language, split, control and skill (Wilson interval), and their ``macro``.
 

@@ -1,5 +1,6 @@
 """Talking in the terminal: pictures, marks, questions; answers appear as they are generated."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -70,11 +71,19 @@ def converse(assistant: Assistant, shown: Media, max_new_tokens: int, console: C
             console.print(str(error), style="red", markup=False)
 
 
+def _words(line: str) -> list[str]:
+    """Words as a shell reads them, so that names with blanks can be quoted."""
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        raise UserError(f"{error} in {line!r}", "/image", "close the quotation mark") from error
+
+
 def _command(line: str, shown: Media, console: Console) -> Media:
     """What is shown after a command."""
     name, _, rest = line.partition(" ")
     if name == "/image" and rest:
-        return media([Path(path) for path in rest.split()], None, [])
+        return media([Path(path) for path in _words(rest)], None, [])
     if name == "/video" and rest:
         return media([], Path(rest.strip()), [])
     if name == "/clear":

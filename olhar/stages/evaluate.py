@@ -18,7 +18,7 @@ from olhar.core.store import write_json, writing
 from olhar.core.types import Control, Prediction, Sample, Score
 from olhar.languages import language
 from olhar.reports.curves import skills_chart
-from olhar.reports.scores import MACRO, Example, ScoresPage, energy_of, scores_page, table
+from olhar.reports.scores import Example, ScoresPage, energy_of, scores_page, table
 from olhar.stages import Context
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def run(context: Context) -> dict[str, Any]:
     assistant = Assistant.load(context.run.path / "train" / "model")
     scores: list[Score] = []
     examples: list[Example] = []
+    asked = answers = 0
     with writing(context.folder / "predictions.jsonl") as lines:
         for evaluation in context.recipe.evaluate:
             benchmark = choose("benchmarks", evaluation.benchmark)
@@ -55,9 +56,10 @@ def run(context: Context) -> dict[str, Any]:
             lines.writelines(json.dumps(asdict(prediction), ensure_ascii=False) + "\n" for prediction in answered)
             scores += benchmark.score(answered) + benchmark.majority(questions)
             examples += _examples(benchmark, questions, answered)
+            asked, answers = asked + len(questions), answers + len(answered)
     write_json(context.folder / "scores.json", [asdict(score) for score in scores])
-    _report(context, scores, examples)
-    return {"answers": sum(score.n for score in scores if score.skill == MACRO and score.control != "majority")}
+    _report(context, scores, examples, asked)
+    return {"questions": asked, "answers": answers}
 
 
 def _questions(evaluation: Evaluation, context: Context) -> Iterator[Sample]:
@@ -99,18 +101,13 @@ def _examples(benchmark: Any, questions: Sequence[Sample], answered: Sequence[Pr
     room: dict[tuple[str, str], dict[bool, int]] = defaultdict(lambda: {False: SHOWN_WRONG, True: SHOWN_RIGHT})
     found = []
     for prediction in answered:
-        correct = prediction_is_right(benchmark, prediction)
+        correct = benchmark.right(prediction)
         left = room[prediction.skill, prediction.split]
         if prediction.control != "image" or not left[correct]:
             continue
         left[correct] -= 1
         found.append(_example(by_id[prediction.sample_id, prediction.split], prediction, correct))
     return found
-
-
-def prediction_is_right(benchmark: Any, prediction: Prediction) -> bool:
-    """Whether the benchmark itself would count this answer."""
-    return next(score.value for score in benchmark.score([prediction]) if score.skill == prediction.skill) == 1.0
 
 
 def _example(sample: Sample, prediction: Prediction, correct: bool) -> Example:
@@ -132,7 +129,7 @@ def _png(image: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _report(context: Context, scores: list[Score], examples: list[Example]) -> None:
+def _report(context: Context, scores: list[Score], examples: list[Example], questions: int) -> None:
     """``report.html``: the first benchmark's first data set as its main split, everything else beside it."""
     recipe = context.recipe
     trained = context.run.stage("train").manifest()
@@ -149,7 +146,7 @@ def _report(context: Context, scores: list[Score], examples: list[Example]) -> N
         skills_png=(context.folder / "skills.png").read_bytes(),
         recipe=json.dumps(recipe.model_dump(mode="json", exclude_defaults=True), ensure_ascii=False, indent=1),
         energy=energy_of(trained.counts, recipe.train.country) if trained and recipe.train else None,
-        counts={"questions": len({example.sample_id for example in examples})},
+        counts={"questions": questions},
     )
     with writing(context.folder / "report.html") as handle:
         handle.write(scores_page(page))

@@ -111,8 +111,7 @@ class TrainStage(_Model):
     final_share: Annotated[float, Field(ge=0, le=1)] = 0.03  # of the peak rate, where the cosine ends
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
-    augment: bool = False  # patches: mirror pictures and shift their colours
-    places: bool = False  # patches: also learn where in the picture a patch lies
+    augment: bool = False
 
     @model_validator(mode="after")
     def _warm_within(self) -> "TrainStage":

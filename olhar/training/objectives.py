@@ -39,29 +39,22 @@ BACKGROUND = 0  # class of a patch that shows no object
 BACKGROUND_WEIGHT = 0.2  # four fifths of all patches are background
 MARK_WEIGHTS = (0.3, 1.0)  # unmarked patches are many
 MARK_SHARE = 0.5
-PLACE_SHARE = 0.3
 
 
 class PatchHead(torch.nn.Module):
-    """A linear layer thrown away after training: per patch, its class and whether a mark points at it.
+    """A linear layer thrown away after training: per patch, its class and whether a mark points at it."""
 
-    With ``patches``, also which of so many places it lies at. What a patch shows can be told without knowing
-    where it lies, so a tower taught only that forgets it, and no language model can ask it afterwards.
-    """
-
-    def __init__(self, width: int, classes: int, patches: int | None = None) -> None:
+    def __init__(self, width: int, classes: int) -> None:
         super().__init__()
         self.norm = torch.nn.LayerNorm(width)
         self.classes = torch.nn.Linear(width, classes)
         self.marked = torch.nn.Linear(width, 2)
-        self.place = torch.nn.Linear(width, patches) if patches else None
 
 
 def patch_loss(
     head: PatchHead, features: torch.Tensor, classes: torch.Tensor, marked: torch.Tensor
 ) -> tuple[torch.Tensor, Mapping[str, float]]:
-    """Cross-entropy of (images, patches) class maps from (images, patches, width) features, plus that of marks
-    and, where the head has them, of places."""
+    """Cross-entropy of (images, patches) class maps from (images, patches, width) features, plus that of marks."""
     normed = head.norm(features.float())
     logits = head.classes(normed)
     weights = torch.ones(logits.shape[-1])
@@ -70,14 +63,9 @@ def patch_loss(
     marks = functional.cross_entropy(
         head.marked(normed).flatten(0, 1), marked.flatten(), weight=torch.tensor(MARK_WEIGHTS)
     )
-    loss = loss + MARK_SHARE * marks
     seen = classes != BACKGROUND
-    extras = {"patch_accuracy": float((logits.argmax(-1) == classes)[seen].float().mean())}
-    if head.place is not None:
-        places, targets = head.place(normed).flatten(0, 1), torch.arange(classes.shape[1]).repeat(len(classes))
-        loss = loss + PLACE_SHARE * functional.cross_entropy(places, targets)
-        extras["place_accuracy"] = float((places.argmax(-1) == targets).float().mean())
-    return loss, extras
+    right = (logits.argmax(-1) == classes)[seen].float().mean()
+    return loss + MARK_SHARE * marks, {"patch_accuracy": float(right)}
 
 
 class AnswerLearner:
@@ -94,12 +82,11 @@ class AnswerLearner:
 
 
 class PatchLearner:
-    """Trains a model's tower on what its patches show and, with ``places``, where they lie."""
+    """Trains a model's tower on what its patches show."""
 
-    def __init__(self, model: Any, family: ModuleType, settings: Any, classes: int, places: bool = False) -> None:
+    def __init__(self, model: Any, family: ModuleType, settings: Any, classes: int) -> None:
         self.model, self.family, self.settings = model, family, settings
-        patches = (settings.side // settings.patch) ** 2 if places else None
-        self.head = PatchHead(model.config.vision_config.hidden_size, classes, patches)
+        self.head = PatchHead(model.config.vision_config.hidden_size, classes)
         self.module = torch.nn.ModuleDict({"model": model, "head": self.head})
         self.head_names = tuple(f"head.{name}" for name, _ in self.head.named_parameters())
 

@@ -168,8 +168,7 @@ class _Session:
         if stage.objective == "patches":
             labelled = labelled_pictures(self.track(samples, f"boxes of {stage.mixture}", len(samples)))
             order = packs.pack_order(len(labelled), stage.batch, stage.steps, self.recipe.seed)
-            classes = len(class_names(labelled))
-            learner = PatchLearner(self.model, self.family, self.settings, classes, stage.places)
+            learner = PatchLearner(self.model, self.family, self.settings, len(class_names(labelled)))
             seed, augment = self.recipe.seed, stage.augment
             return learner, PatchBatches(labelled, order, self.parts.family, self.settings, augment, seed)
         encoded = self._encoded(stage.mixture, samples)

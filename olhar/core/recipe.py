@@ -147,7 +147,7 @@ class Evaluation(_Model):
     benchmark: str
     data: Annotated[tuple[Name, ...], Field(min_length=1)]
     controls: tuple[Literal["image", "blank"], ...] = ("image", "blank")
-    batch: PositiveInt = 64
+    batch: PositiveInt = 256
 
 
 class Publishing(_Model):

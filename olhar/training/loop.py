@@ -48,7 +48,7 @@ class Job:
     """One stage of training, ready to run.
 
     ``batches`` gives a batch for a step's index; ``identity`` is the hash of recipe, data and model that a
-    checkpoint must match; ``energy`` tells kWh and grams spent since this process began the stage.
+    checkpoint must match; ``meter`` has counted since this process began the stage, preparations included.
     """
 
     stage: TrainStage
@@ -60,7 +60,7 @@ class Job:
     workers: int
     precision: str
     checkpoint_seconds: int
-    energy: Callable[[], tuple[float, float]]
+    meter: "Meter"
     counters: dict[str, float] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0.0))
 
 
@@ -74,7 +74,8 @@ def steps(job: Job) -> Iterator[dict[str, Any]]:
     made = optimizers(module, job.groups)
     begin = _resume(job, made)
     yield from (line for line in read_records(job.folder) if line["step"] <= begin)
-    meter = _Meter(job)
+    meter = job.meter
+    meter.start(job.counters)
     with _records(job.folder, begin) as record, _stop_signal() as stop_asked:
         last_saved = time.monotonic()
         for step, batch in zip(range(begin + 1, stage.steps + 1), _stream(job, begin), strict=True):
@@ -86,7 +87,7 @@ def steps(job: Job) -> Iterator[dict[str, Any]]:
             record(line)
             stopping = stop_asked() and step < stage.steps
             if stopping or step == stage.steps or time.monotonic() - last_saved > job.checkpoint_seconds:
-                _save(job, made, step, meter)
+                _save(job, made, step)
                 last_saved = time.monotonic()
             yield line
             if stopping:
@@ -125,35 +126,41 @@ def _stream(job: Job, begin: int) -> Iterator[Any]:
     )
 
 
-class _Meter:
-    """Seconds, tokens and energy of this process, added to what earlier ones counted."""
+class Meter:
+    """Seconds, tokens and energy of this process since it was made, added to what earlier processes counted."""
 
-    def __init__(self, job: Job) -> None:
-        self.job, self.before = job, dict(job.counters)
-        self.began, self.began_cpu, self.tokens = time.monotonic(), time.process_time(), 0
+    def __init__(self, energy: Callable[[], tuple[float, float]]) -> None:
+        self.energy, self.spent_before = energy, energy()
+        self.began, self.began_cpu = time.monotonic(), time.process_time()
+        self.before = dict.fromkeys(COUNTERS, 0.0)
+        self.began_steps, self.tokens = self.began, 0
+
+    def start(self, counters: Mapping[str, float]) -> None:
+        """The first step begins, after what a checkpoint had counted."""
+        self.before, self.began_steps = dict(counters), time.monotonic()
 
     def count(self, tokens: int) -> dict[str, float]:
+        """One step more: tokens per second of the steps alone, and the seconds of the whole stage."""
         self.tokens += tokens
-        elapsed = time.monotonic() - self.began
-        return {"tokens_per_second": round(self.tokens / elapsed, 1), "seconds": round(self._now()["seconds"], 2)}
+        speed = self.tokens / (time.monotonic() - self.began_steps)
+        seconds = self.before["seconds"] + time.monotonic() - self.began
+        return {"tokens_per_second": round(speed, 1), "seconds": round(seconds, 2)}
 
-    def _now(self) -> dict[str, float]:
-        spent = {
+    def total(self) -> dict[str, float]:
+        """All counters, this process and the earlier ones."""
+        energy_kwh, co2_g = self.energy()
+        now = {
             "seconds": time.monotonic() - self.began,
             "cpu_seconds": time.process_time() - self.began_cpu,
             "tokens": float(self.tokens),
+            "energy_kwh": energy_kwh - self.spent_before[0],
+            "co2_g": co2_g - self.spent_before[1],
         }
-        return {name: self.before[name] + value for name, value in spent.items()}
-
-    def update(self) -> None:
-        energy_kwh, co2_g = self.job.energy()
-        self.job.counters.update(self._now())
-        self.job.counters["energy_kwh"] = self.before["energy_kwh"] + energy_kwh
-        self.job.counters["co2_g"] = self.before["co2_g"] + co2_g
+        return {name: self.before[name] + value for name, value in now.items()}
 
 
-def _save(job: Job, made: Mapping[str, torch.optim.Optimizer], step: int, meter: _Meter) -> None:
-    meter.update()
+def _save(job: Job, made: Mapping[str, torch.optim.Optimizer], step: int) -> None:
+    job.counters.update(job.meter.total())
     module = job.learner.module
     state = Checkpoint(step, module.state_dict(), state_by_name(module, made), dict(job.counters))
     checkpoints.save(job.folder, state, job.identity)

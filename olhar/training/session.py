@@ -130,6 +130,7 @@ class _Session:
 
     def stage(self, number: int, stage: TrainStage, energy: EnergyMeter) -> dict[str, float]:
         """Run one stage, or take over what it left when it is finished; returns its counters."""
+        meter = loop.Meter(energy.read)
         folder = self.stage_folder(number)
         folder.mkdir(parents=True, exist_ok=True)
         finished = checkpoints.newest(folder, self.identity)
@@ -154,7 +155,7 @@ class _Session:
             workers=self.training.workers,
             precision=precision(self.training.precision),
             checkpoint_seconds=self.training.checkpoint_seconds,
-            energy=_since(energy),
+            meter=meter,
         )
         for _ in self.track(loop.steps(job), f"train {stage.name}", stage.steps):
             pass
@@ -221,14 +222,3 @@ class _Session:
         for row in rows:
             table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()))
         self.say(table)
-
-
-def _since(energy: EnergyMeter) -> Callable[[], tuple[float, float]]:
-    """Energy spent from now on, whenever asked."""
-    kwh, grams = energy.read()
-
-    def spent() -> tuple[float, float]:
-        now_kwh, now_grams = energy.read()
-        return now_kwh - kwh, now_grams - grams
-
-    return spent

@@ -1,5 +1,6 @@
 """Training goes on from wherever it was killed, bit for bit; and says plainly when it cannot."""
 
+import itertools
 import json
 import math
 import os
@@ -66,6 +67,12 @@ def learner_of(job: loop.Job) -> Toy:
     return job.learner
 
 
+def spending() -> Callable[[], tuple[float, float]]:
+    """An energy counter that has run before, and goes up by 0.5 kWh and 100 g once."""
+    readings = itertools.chain([(2.0, 300.0)], itertools.repeat((2.5, 400.0)))
+    return lambda: next(readings)
+
+
 def toy_job(folder: Path, stage: TrainStage, **changes: Any) -> loop.Job:
     random.seed(1)
     np.random.seed(2)
@@ -73,7 +80,7 @@ def toy_job(folder: Path, stage: TrainStage, **changes: Any) -> loop.Job:
     names = [name for name, _ in learner.module.named_parameters()]
     trained = groups(learner.module, {"language": names}, stage)
     folder.mkdir(exist_ok=True)
-    job = loop.Job(stage, learner, trained, Numbers(), folder, "me", 0, "fp32", 10**6, lambda: (0.5, 100.0))
+    job = loop.Job(stage, learner, trained, Numbers(), folder, "me", 0, "fp32", 10**6, loop.Meter(spending()))
     for name, value in changes.items():
         setattr(job, name, value)
     return job
@@ -124,7 +131,9 @@ def test_a_model_killed_twice_ends_as_if_it_never_was(bench: Any, tmp_path: Path
         freeze_all_but(learner.module, trained)
         batches = PackedBatches(encoded, bench.samples, planned, order, "internvl", bench.settings, 0)
         (tmp_path / name).mkdir(exist_ok=True)
-        return loop.Job(asked, learner, trained, batches, tmp_path / name, "me", 0, "fp32", -1, lambda: (0.0, 0.0))
+        return loop.Job(
+            asked, learner, trained, batches, tmp_path / name, "me", 0, "fp32", -1, loop.Meter(lambda: (0.0, 0.0))
+        )
 
     expected = finished(job("whole"))
     killed_after(replace(job("killed"), checkpoint_seconds=10**6), 1)

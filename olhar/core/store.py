@@ -207,8 +207,8 @@ class RunFolder:
             handle = open(lock, "a+", encoding="utf-8")
         with handle:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+                fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # flock would live on in forked workers
+            except (BlockingIOError, PermissionError) as error:
                 handle.seek(0)
                 raise StageError(
                     f"another olhar is working in this run folder (process {handle.read().strip() or 'unknown'})",

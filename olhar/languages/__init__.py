@@ -5,6 +5,7 @@ A scorer, check, prompt or scene generator asks the language for its words and n
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import cast
 
 from olhar.core import choices
@@ -52,6 +53,7 @@ class Language:
     scenes: Scenes | None  # None: the embedded world does not speak it yet
 
 
+@cache  # asked for once a sample
 def language(code: str) -> Language:
     """The language whose file is ``languages/<code>.py``."""
     return cast(Language, choices.choose("languages", code).LANGUAGE)

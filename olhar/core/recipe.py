@@ -129,7 +129,8 @@ class Training(_Model):
     max_tokens: PositiveInt
     isolate_questions: bool = False
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    threads: PositiveInt = 1
+    processes: PositiveInt = 1  # that share every step's batch on this machine
+    threads: PositiveInt = 1  # of each process
     workers: Annotated[int, Field(ge=0)] = 1
     checkpoint_seconds: PositiveInt = 20
     country: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "BRA"  # ISO 3166-1 alpha-3, for grams of CO2

@@ -22,9 +22,9 @@ with torch, imported inside the functions
 from dataclasses import dataclass
 
 from olhar.families._checkpoint import Checkpoint, load, read_tokenizer
-from olhar.families._encoding import EncodedSample, Encoder
+from olhar.families._encoding import EncodedSample, Encoder, media_pixels
 
-__all__ = ["Budget", "Checkpoint", "EncodedSample", "Encoder", "load", "read_tokenizer"]
+__all__ = ["Budget", "Checkpoint", "EncodedSample", "Encoder", "load", "media_pixels", "read_tokenizer"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from tokenizers import Tokenizer
 
 from olhar.core import pictures
@@ -50,8 +51,22 @@ class Encoder:
 
     def spelled(self, ref: ImageRef | VideoRef) -> list[int]:
         """The ids that stand for one image, or for all frames of one video."""
-        tiles = [self.family.budget(*size, self.settings).tiles for size in pictures.sizes(ref)]
-        return [token for count in tiles for token in _spelling(self, count)]
+        return [token for count in self._tiles(ref) for token in _spelling(self, count)]
+
+    def tiles(self, ref: ImageRef | VideoRef) -> int:
+        """How many tiles of one image, or of all frames of one video, go through the tower."""
+        return sum(self._tiles(ref))
+
+    def _tiles(self, ref: ImageRef | VideoRef) -> list[int]:
+        return [self.family.budget(*size, self.settings).tiles for size in pictures.sizes(ref)]
+
+
+def media_pixels(media: Sequence[ImageRef | VideoRef], family: Any, settings: Any) -> np.ndarray:
+    """uint8 (tiles, 3, side, side) of all pictures behind the references, in order."""
+    images = [image for ref in media for image in pictures.read(ref)]
+    if not images:
+        return np.zeros((0, 3, settings.side, settings.side), dtype=np.uint8)
+    return np.concatenate([family.pixels(image, settings) for image in images])
 
 
 @lru_cache(maxsize=64)

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from olhar.core import pictures
 from olhar.core.types import ImageRef, Turn, VideoRef
-from olhar.families import Checkpoint, Encoder, load
+from olhar.families import Checkpoint, Encoder, load, media_pixels
 from olhar.prompts import prompt, with_placeholder
 
 GREY = 128  # every pixel of the picture that a blind control shows
-REMEMBERED = 2048  # pictures whose embeddings are kept between questions
+REMEMBERED = 4096  # pictures whose embeddings are kept between questions
+AT_ONCE = 32  # pictures through the tower together: more do not fit a processor's cache
 
 Conversation = Sequence[Turn]
 
@@ -34,7 +34,7 @@ class Assistant:
             checkpoint.family,
             checkpoint.settings,
         )
-        self._embedded: dict[tuple[Any, bool], torch.Tensor] = {}
+        self._embedded: dict[ImageRef | VideoRef, torch.Tensor] = {}
 
     @classmethod
     def load(cls, folder: Path | str) -> "Assistant":
@@ -114,19 +114,27 @@ class Assistant:
 
     def _embeddings(self, media: Sequence[ImageRef | VideoRef], blank: bool) -> torch.Tensor:
         """(tiles, tokens, hidden) of all pictures in order; a picture asked about before is not looked at again."""
+        if blank:
+            return self._blank().expand(sum(self.encoder.tiles(ref) for ref in media), -1, -1)
         if len(self._embedded) > REMEMBERED:
             self._embedded.clear()
-        missing = [ref for ref in dict.fromkeys(media) if (ref, blank) not in self._embedded]
-        if missing:
-            tiles = [self._tiles(ref, blank) for ref in missing]
-            pixels = torch.from_numpy(np.concatenate(tiles))
-            family, settings = self.checkpoint.family, self.checkpoint.settings
-            embedded = family.image_embeddings(self.checkpoint.model, family.normalised(pixels, settings))
-            for ref, part in zip(missing, embedded.split([len(tile) for tile in tiles]), strict=True):
-                self._embedded[ref, blank] = part
-        return torch.cat([self._embedded[ref, blank] for ref in media])
+        missing = [ref for ref in dict.fromkeys(media) if ref not in self._embedded]
+        for start in range(0, len(missing), AT_ONCE):
+            self._look(missing[start : start + AT_ONCE])
+        return torch.cat([self._embedded[ref] for ref in media])
 
-    def _tiles(self, ref: ImageRef | VideoRef, blank: bool) -> np.ndarray:
+    def _look(self, refs: Sequence[ImageRef | VideoRef]) -> None:
         family, settings = self.checkpoint.family, self.checkpoint.settings
-        tiles = np.concatenate([family.pixels(image, settings) for image in pictures.read(ref)])
-        return np.full_like(tiles, GREY) if blank else tiles
+        tiles = [media_pixels([ref], family, settings) for ref in refs]
+        embedded = self._embed(torch.from_numpy(np.concatenate(tiles)))
+        for ref, part in zip(refs, embedded.split([len(tile) for tile in tiles]), strict=True):
+            self._embedded[ref] = part
+
+    def _blank(self) -> torch.Tensor:
+        """(1, tokens, hidden) of a grey tile."""
+        side = self.checkpoint.settings.side
+        return self._embed(torch.full((1, 3, side, side), GREY, dtype=torch.uint8))
+
+    def _embed(self, pixels: torch.Tensor) -> torch.Tensor:
+        family = self.checkpoint.family
+        return family.image_embeddings(self.checkpoint.model, family.normalised(pixels, self.checkpoint.settings))

@@ -120,6 +120,10 @@ def _training(recipe: Recipe) -> Problems:
         return
     yield from _prompt(recipe)
     for number, stage in enumerate(recipe.train.stages):
+        if stage.batch % recipe.train.processes:
+            what = f"{stage.batch} cannot be shared equally by {recipe.train.processes} processes"
+            yield Problem(f"train.stages.{number}.batch", what, "change batch, or train.processes")
+    for number, stage in enumerate(recipe.train.stages):
         yield from _among(stage.mixture, [m.name for m in recipe.mix], "mixture", f"train.stages.{number}.mixture")
         if stage.objective == "patches" and set(stage.trains) != {"vision"}:
             what = "the objective patches trains the tower and nothing else"

@@ -72,7 +72,12 @@ def _answered(
 ) -> list[Prediction]:
     """Every question under every control, similar ones together so that a batch ends together."""
     benchmark = choose("benchmarks", evaluation.benchmark)
-    ordered = sorted(questions, key=lambda sample: (benchmark.split_of(sample), benchmark.skill_of(sample)))
+
+    def alike(sample: Sample) -> tuple[str, str, int]:
+        shown = sum(len(pictures.sizes(ref)) for ref in sample.media)
+        return benchmark.split_of(sample), benchmark.skill_of(sample), shown
+
+    ordered = sorted(questions, key=alike)
     batches = [ordered[start : start + evaluation.batch] for start in range(0, len(ordered), evaluation.batch)]
     predictions = []
     for control in evaluation.controls:

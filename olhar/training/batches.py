@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from olhar.core import pictures
 from olhar.core.choices import choose
 from olhar.core.samples import SampleFile
 from olhar.core.types import ImageRef, VideoRef
+from olhar.families import media_pixels
 from olhar.training.encode import EncodedSet
 
 NOTHING = -1  # the predictor of a token that is not learned
@@ -103,6 +102,11 @@ class Batch:
     features: torch.Tensor | None
     tokens: int
 
+    @property
+    def weight(self) -> int:
+        """How many tokens are learned: what a mean over several batches weighs them by."""
+        return len(self.targets)
+
 
 def collate(
     layouts: Sequence[Layout], pad: int, pixels: torch.Tensor | None = None, features: torch.Tensor | None = None
@@ -131,14 +135,6 @@ def _padded(layouts: Sequence[Layout], field: str, length: int, value: int) -> n
         array = getattr(layout, field)
         row[: len(array)] = array
     return rows
-
-
-def media_pixels(media: Sequence[ImageRef | VideoRef], family: ModuleType, settings: Any) -> np.ndarray:
-    """uint8 (tiles, 3, side, side) of all pictures behind the references, in order."""
-    images = [image for ref in media for image in pictures.read(ref)]
-    if not images:
-        return np.zeros((0, 3, settings.side, settings.side), dtype=np.uint8)
-    return np.concatenate([family.pixels(image, settings) for image in images])
 
 
 class Features(Protocol):

@@ -16,7 +16,7 @@ import torch
 from olhar.core.choices import choose
 from olhar.core.store import writing
 from olhar.core.types import ImageRef, VideoRef
-from olhar.training.batches import media_pixels
+from olhar.families import media_pixels
 
 SHARD = 1024  # references a shard
 Ref = ImageRef | VideoRef

@@ -1,6 +1,7 @@
 """The training loop: one stage, step by step, with checkpoints from which it continues bit for bit."""
 
 import json
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,7 @@ from olhar.training.optimizers import (
     share_of_peak,
     state_by_name,
 )
+from olhar.training.team import Team
 
 RECORDS = "steps.jsonl"
 COUNTERS = ("seconds", "cpu_seconds", "tokens", "energy_kwh", "co2_g")
@@ -61,6 +63,7 @@ class Job:
     precision: str
     checkpoint_seconds: int
     meter: "Meter"
+    team: Team = field(default_factory=Team)
     counters: dict[str, float] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0.0))
 
 
@@ -70,23 +73,25 @@ def steps(job: Job) -> Iterator[dict[str, Any]]:
     The steps done before are yielded first, from the log, so a progress bar starts where training does.
     Raises ``UserError`` when the loss stops being a number, ``Interrupted`` on SIGTERM (after a checkpoint).
     """
-    module, stage = job.learner.module, job.stage
+    module, stage, team = job.learner.module, job.stage, job.team
     made = optimizers(module, job.groups)
-    begin = _resume(job, made)
+    begin = team.in_turn(lambda: _resume(job, made))
     yield from (line for line in read_records(job.folder) if line["step"] <= begin)
-    meter = job.meter
-    meter.start(job.counters)
-    with _records(job.folder, begin) as record, _stop_signal() as stop_asked:
+    job.meter.start(job.counters)
+    with _records(job.folder, begin, team.leads) as record, _stop_signal() as stop_asked:
         last_saved = time.monotonic()
         for step, batch in zip(range(begin + 1, stage.steps + 1), _stream(job, begin), strict=True):
             share = share_of_peak(step, stage)
             set_rates(made, share)
-            loss, extras = _step(job, made, batch)
+            numbers = (batch.weight, batch.tokens, job.meter.own_cpu_seconds(), stop_asked())
+            weight, tokens, cpu_seconds, asked = team.summed(numbers)
+            loss, extras = _step(job, made, batch, batch.weight / weight)
             line = {"stage": stage.name, "step": step, "loss": loss, **extras}
-            line |= {"learning_rate": share * max(stage.trains.values()), **meter.count(batch.tokens)}
+            line |= {"learning_rate": share * max(stage.trains.values()), **job.meter.count(int(tokens), cpu_seconds)}
             record(line)
-            stopping = stop_asked() and step < stage.steps
-            if stopping or step == stage.steps or time.monotonic() - last_saved > job.checkpoint_seconds:
+            stopping = asked > 0 and step < stage.steps
+            due = time.monotonic() - last_saved > job.checkpoint_seconds
+            if team.leads and (stopping or step == stage.steps or due):
                 _save(job, made, step)
                 last_saved = time.monotonic()
             yield line
@@ -96,15 +101,19 @@ def steps(job: Job) -> Iterator[dict[str, Any]]:
                 )
 
 
-def _step(job: Job, made: Mapping[str, torch.optim.Optimizer], batch: Any) -> tuple[float, Mapping[str, float]]:
+def _step(
+    job: Job, made: Mapping[str, torch.optim.Optimizer], batch: Any, share: float
+) -> tuple[float, Mapping[str, float]]:
+    """One update. ``share``: how much of what the whole team learns from in this step lies in this batch."""
     bf16 = job.precision == "bf16"
     with torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
         loss, extras = job.learner.loss(batch)
-    value = float(loss.detach())
-    if not torch.isfinite(loss.detach()):
+    value = job.team.summed([float(loss.detach()) * share])[0]
+    if not math.isfinite(value):
         raise UserError(f"the loss is {value}", f"stage {job.stage.name}", "lower its learning rates, or train in fp32")
-    loss.backward()
+    (loss * share).backward()
     parameters = [parameter for optimizer in made.values() for g in optimizer.param_groups for parameter in g["params"]]
+    job.team.sum_gradients(parameters)
     torch.nn.utils.clip_grad_norm_(parameters, job.stage.clip_norm)
     for optimizer in made.values():
         optimizer.step()
@@ -133,15 +142,19 @@ class Meter:
         self.energy, self.spent_before = energy, energy()
         self.began, self.began_cpu = time.monotonic(), time.process_time()
         self.before = dict.fromkeys(COUNTERS, 0.0)
-        self.began_steps, self.tokens = self.began, 0
+        self.began_steps, self.tokens, self.cpu_seconds = self.began, 0, 0.0
 
     def start(self, counters: Mapping[str, float]) -> None:
         """The first step begins, after what a checkpoint had counted."""
         self.before, self.began_steps = dict(counters), time.monotonic()
 
-    def count(self, tokens: int) -> dict[str, float]:
-        """One step more: tokens per second of the steps alone, and the seconds of the whole stage."""
+    def own_cpu_seconds(self) -> float:
+        return time.process_time() - self.began_cpu
+
+    def count(self, tokens: int, cpu_seconds: float) -> dict[str, float]:
+        """One step more, by all processes: tokens per second of the steps alone, and the seconds of the stage."""
         self.tokens += tokens
+        self.cpu_seconds = cpu_seconds
         speed = self.tokens / (time.monotonic() - self.began_steps)
         seconds = self.before["seconds"] + time.monotonic() - self.began
         return {"tokens_per_second": round(speed, 1), "seconds": round(seconds, 2)}
@@ -151,7 +164,7 @@ class Meter:
         energy_kwh, co2_g = self.energy()
         now = {
             "seconds": time.monotonic() - self.began,
-            "cpu_seconds": time.process_time() - self.began_cpu,
+            "cpu_seconds": self.cpu_seconds,
             "tokens": float(self.tokens),
             "energy_kwh": energy_kwh - self.spent_before[0],
             "co2_g": co2_g - self.spent_before[1],
@@ -178,8 +191,11 @@ def _resume(job: Job, made: Mapping[str, torch.optim.Optimizer]) -> int:
 
 
 @contextmanager
-def _records(folder: Path, begin: int) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+def _records(folder: Path, begin: int, writes: bool) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """Append to the stage's step log; lines after the checkpoint are dropped first, their steps run again."""
+    if not writes:
+        yield lambda line: None
+        return
     path = folder / RECORDS
     kept = [line for line in read_records(folder) if line["step"] <= begin]
     with writing(path) as handle:

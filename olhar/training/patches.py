@@ -65,6 +65,10 @@ class PatchBatch:
     def tokens(self) -> int:
         return self.classes.numel()
 
+    @property
+    def weight(self) -> int:
+        return len(self.classes)
+
 
 class PatchBatches(torch.utils.data.Dataset[PatchBatch]):
     """A step's pictures and label maps by the step's number."""

@@ -1,11 +1,13 @@
 """One training run: tokenizer, tokens, model, then stage after stage; every part is kept and found again."""
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from rich.table import Table
 from tokenizers import Tokenizer
@@ -26,6 +28,7 @@ from olhar.training.features import FeatureCache
 from olhar.training.objectives import AnswerLearner, PatchLearner
 from olhar.training.optimizers import Group, describe, freeze_all_but, groups
 from olhar.training.patches import PatchBatches, class_names, labelled_pictures
+from olhar.training.team import Team, assembled
 
 Track = Callable[..., Iterable[Any]]
 Say = Callable[[Any], None]
@@ -46,36 +49,29 @@ class Trained:
 def train(recipe: Recipe, run: Path, folder: Path, identity: str, track: Track, say: Say) -> Trained:
     """Train all stages of the recipe; whatever an interrupted run finished is used as it is."""
     assert recipe.train and recipe.model  # the stage runs only then
+    with assembled(recipe.train.processes, _assist, (recipe, run, folder, identity)) as team:
+        work = _session(recipe, run, folder, identity, team, track, say)
+        return work.all_stages()
+
+
+def _assist(team: Team, recipe: Recipe, run: Path, folder: Path, identity: str) -> None:
+    """The part of a further process: the same, without a word."""
+    _session(recipe, run, folder, identity, team, lambda items, *_: items, lambda _: None).all_stages()
+
+
+def _session(recipe: Recipe, run: Path, folder: Path, identity: str, team: Team, track: Track, say: Say) -> "_Session":
+    assert recipe.train and recipe.model
     torch.set_num_threads(recipe.train.threads)
     torch.manual_seed(recipe.seed)
     family = choose("families", recipe.model.family)
     settings = family.settings(recipe.model)
-    tokenizer = _tokenizer(recipe, run, folder, family)
+    tokenizer = team.in_turn(lambda: _tokenizer(recipe, run, folder, family))
     encoder = Encoder(prompt(recipe.train.prompt), recipe.train.variant, with_placeholder(tokenizer), family, settings)
     image_token = tokenizer.token_to_id(family.IMAGE_TOKEN)
     model = family.compose(recipe.model, settings, tokenizer.get_vocab_size(), image_token)
-    published = Published(
-        model, tokenizer, recipe.model.family, settings, recipe.train.prompt, recipe.train.variant, recipe.language
+    return _Session(
+        recipe, recipe.model, recipe.train, run, folder, identity, model, family, settings, encoder, team, track, say
     )
-    work = _Session(
-        recipe, recipe.model, recipe.train, run, folder, identity, model, family, settings, encoder, track, say
-    )
-    with EnergyMeter(recipe.train.country) as energy:
-        stages = [work.stage(number, stage, energy) for number, stage in enumerate(recipe.train.stages)]
-    totals = {name: sum(counters[name] for counters in stages) for name in loop.COUNTERS}
-    records = [line for number in range(len(stages)) for line in loop.read_records(work.stage_folder(number))]
-    counts: dict[str, Any] = {
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "parameters_by_role": _sizes(model, family),
-        "vocabulary": tokenizer.get_vocab_size(),
-        "precision": precision(recipe.train.precision),
-        "energy_method": energy.method,
-        "stages": {stage.name: counters for stage, counters in zip(recipe.train.stages, stages, strict=True)},
-        "total": totals,
-    }
-    if energy.method != "not measured":
-        counts |= {"energy_kwh": totals["energy_kwh"], "co2_g": totals["co2_g"]}
-    return Trained(published, records, counts)
 
 
 def _sizes(model: torch.nn.Module, family: ModuleType) -> dict[str, int]:
@@ -122,18 +118,50 @@ class _Session:
     family: ModuleType
     settings: Any
     encoder: Encoder
+    team: Team
     track: Track
     say: Say
+
+    def all_stages(self) -> Trained:
+        """Every stage in order; then what came out."""
+        with EnergyMeter(self.training.country) if self.team.leads else nullcontext() as energy:
+            read = energy.read if energy else lambda: (0.0, 0.0)
+            stages = [self.stage(number, stage, read) for number, stage in enumerate(self.training.stages)]
+        return Trained(self._published(), self._records(), self._counts(stages, energy.method if energy else ""))
+
+    def _published(self) -> Published:
+        tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))  # without the placeholder
+        names = (self.parts.family, self.settings, self.training.prompt, self.training.variant, self.recipe.language)
+        return Published(self.model, tokenizer, *names)
+
+    def _records(self) -> list[dict[str, Any]]:
+        folders = [self.stage_folder(number) for number in range(len(self.training.stages))]
+        return [line for folder in folders for line in loop.read_records(folder)]
+
+    def _counts(self, stages: list[dict[str, float]], energy_method: str) -> dict[str, Any]:
+        totals = {name: sum(counters[name] for counters in stages) for name in loop.COUNTERS}
+        counts: dict[str, Any] = {
+            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "parameters_by_role": _sizes(self.model, self.family),
+            "vocabulary": self.model.get_input_embeddings().num_embeddings,  # type: ignore[operator]
+            "precision": precision(self.training.precision),
+            "energy_method": energy_method,
+            "stages": {stage.name: found for stage, found in zip(self.training.stages, stages, strict=True)},
+            "total": totals,
+        }
+        if energy_method != "not measured":
+            counts |= {"energy_kwh": totals["energy_kwh"], "co2_g": totals["co2_g"]}
+        return counts
 
     def stage_folder(self, number: int) -> Path:
         return self.folder / f"{number + 1}-{self.training.stages[number].name}"
 
-    def stage(self, number: int, stage: TrainStage, energy: EnergyMeter) -> dict[str, float]:
+    def stage(self, number: int, stage: TrainStage, energy: Callable[[], tuple[float, float]]) -> dict[str, float]:
         """Run one stage, or take over what it left when it is finished; returns its counters."""
-        meter = loop.Meter(energy.read)
+        meter = loop.Meter(energy)
         folder = self.stage_folder(number)
         folder.mkdir(parents=True, exist_ok=True)
-        finished = checkpoints.newest(folder, self.identity)
+        finished = self.team.in_turn(lambda: checkpoints.newest(folder, self.identity))
         torch.manual_seed(self.recipe.seed + number)
         learner, batches = self._learner(number, stage)
         if finished and finished.step == stage.steps:
@@ -156,6 +184,7 @@ class _Session:
             precision=precision(self.training.precision),
             checkpoint_seconds=self.training.checkpoint_seconds,
             meter=meter,
+            team=self.team,
         )
         for _ in self.track(loop.steps(job), f"train {stage.name}", stage.steps):
             pass
@@ -168,9 +197,9 @@ class _Session:
         samples = self._samples(stage.mixture)
         if stage.objective == "patches":
             labelled = labelled_pictures(self.track(samples, f"boxes of {stage.mixture}", len(samples)))
-            order = packs.pack_order(len(labelled), stage.batch, stage.steps, self.recipe.seed)
+            order = self._share(packs.pack_order(len(labelled), stage.batch, stage.steps, self.recipe.seed))
             learner = PatchLearner(self.model, self.family, self.settings, len(class_names(labelled)))
-            seed, augment = self.recipe.seed, stage.augment
+            seed, augment = self.recipe.seed + self.team.rank, stage.augment
             return learner, PatchBatches(labelled, order, self.parts.family, self.settings, augment, seed)
         encoded = self._encoded(stage.mixture, samples)
         lengths = encoded.lengths()
@@ -178,12 +207,16 @@ class _Session:
         share = packs.fill(planned, lengths, self.training.max_tokens)
         epochs = stage.steps * stage.batch / len(planned)
         self.say(f"  {len(lengths)} documents in {len(planned)} packs, {share:.1%} full; {epochs:.1f} epochs")
-        order = packs.pack_order(len(planned), stage.batch, stage.steps, self.recipe.seed)
+        order = self._share(packs.pack_order(len(planned), stage.batch, stage.steps, self.recipe.seed))
         pad = self.encoder.tokenizer.token_to_id(vocabulary.PAD) or 0
         seen = None if "vision" in stage.trains else self._features(number)
         family = self.parts.family
         batches = PackedBatches(encoded, samples, planned, order, family, self.settings, pad, seen)
         return AnswerLearner(self.model, self.family, self.settings), batches
+
+    def _share(self, order: np.ndarray) -> np.ndarray:
+        """This process's part of every step: (steps, batch / processes)."""
+        return order[:, self.team.rank :: self.team.size]
 
     def _features(self, number: int) -> FeatureCache:
         """What the frozen tower sees in all pictures from here on, looked at once for all stages that follow."""
@@ -191,15 +224,12 @@ class _Session:
         trained_before = sum("vision" in stage.trains for stage in stages[:number])
         mixtures = dict.fromkeys(stage.mixture for stage in stages if "vision" not in stage.trains)
         refs = [ref for name in mixtures for sample in self._samples(name) for ref in sample.media]
-        return features.build(
-            self.folder / f"features-{trained_before}",
-            refs,
-            self.model,
-            self.parts.family,
-            self.settings,
-            precision(self.training.precision),
-            self.training.workers + 1,  # while they look, this process only waits
-            self.track,
+        folder, exact = self.folder / f"features-{trained_before}", precision(self.training.precision)
+        workers = max(self.training.workers + 1, self.training.processes)  # this process only waits meanwhile
+        return self.team.in_turn(
+            lambda: features.build(
+                folder, refs, self.model, self.parts.family, self.settings, exact, workers, self.track
+            )
         )
 
     def _samples(self, mixture: str) -> SampleFile:
@@ -207,12 +237,16 @@ class _Session:
 
     def _encoded(self, mixture: str, samples: SampleFile) -> EncodedSet:
         folder = self.folder / f"tokens-{mixture}"
-        found = encode.load(folder)
-        if found is None:
-            share = self.training.isolate_questions
-            found = encode.encode_set(samples, range(len(samples)), self.encoder, share, self.track)
-            encode.save(found, folder)
-        return found
+
+        def made() -> EncodedSet:
+            found = encode.load(folder)
+            if found is None:
+                share = self.training.isolate_questions
+                found = encode.encode_set(samples, range(len(samples)), self.encoder, share, self.track)
+                encode.save(found, folder)
+            return found
+
+        return self.team.in_turn(made)
 
     def _describe(self, stage: TrainStage, module: torch.nn.Module, trained: list[Group]) -> None:
         table = Table(title=f"{stage.name}: {stage.steps} steps", title_justify="left", box=None)

@@ -43,6 +43,7 @@ class Three:
 
     values: torch.Tensor  # (3, 4)
     tokens: int = 3
+    weight: int = 3
 
 
 class Toy:

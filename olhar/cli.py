@@ -1,6 +1,7 @@
 """One command per stage, plus plan, run, chat, list and env. Imports no torch: help answers at once."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -33,6 +34,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="print JSON for a program")
 
 def main() -> None:
     """Run the command line; a person's mistake ends in three lines and exit code 2."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # ours is the one bar a person needs
     try:
         app()
     except UserError as error:

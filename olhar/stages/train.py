@@ -46,4 +46,5 @@ def run(context: Context) -> dict[str, Any]:
 
 
 def _curves(folder: Path, records: list[dict[str, Any]]) -> None:
-    choose("reports", "curves").loss_curve(records, folder / "loss.png")
+    one_after_another = [{**record, "step": step} for step, record in enumerate(records, start=1)]
+    choose("reports", "curves").loss_curve(one_after_another, folder / "loss.png")

@@ -21,7 +21,7 @@ _CARDS = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-TASK = "image-text-to-text"
+TASK = "image-text-to-text"  # what every result was measured on
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,8 @@ class CardFacts:
     """Everything a card says. No field has a default that could pass for a measurement."""
 
     name: str
+    what: str  # one sentence on what this is
+    task: str  # pipeline tag of the hub
     languages: Mapping[str, str]  # ISO 639-1 code -> English name
     licence: str  # SPDX identifier, lower case
     architecture: str  # the class of transformers that loads it
@@ -78,7 +80,7 @@ def front_matter(facts: CardFacts) -> dict[str, Any]:
         "language": list(facts.languages),
         "license": facts.licence,
         "library_name": "transformers",
-        "pipeline_tag": TASK,
+        "pipeline_tag": facts.task,
         "tags": list(dict.fromkeys(("olhar", *facts.tags))),
     }
     if facts.base_models:

@@ -131,9 +131,12 @@ def _facts(context: Context, publishing: Publishing) -> dict[str, Any]:
     """Everything the assistant's card says, beside its snippet."""
     recipe, trained = context.recipe, context.run.stage("train").manifest()
     assert recipe.model and recipe.train and trained
+    spoken = language(recipe.language).name
     return {
         "name": publishing.title,
-        "languages": {recipe.language: language(recipe.language).name},
+        "what": f"A vision-language model that answers questions about pictures in {spoken}.",
+        "task": "image-text-to-text",
+        "languages": {recipe.language: spoken},
         "licence": publishing.license,
         "architecture": choose("families", recipe.model.family).MODEL_CLASS,
         "parameters": trained.counts["parameters"],
@@ -156,6 +159,8 @@ def _tower_facts(context: Context, publishing: Publishing) -> dict[str, Any]:
     assert trained
     return {
         "name": f"{publishing.title}: vision tower",
+        "what": "A vision tower that other recipes start from: for every patch of a picture, what it shows.",
+        "task": "image-feature-extraction",
         "architecture": family.TOWER_CLASS,
         "parameters": trained.counts["parameters_by_role"]["vision"],
         "parts": {"vision tower": "trained from nothing by this recipe"},

@@ -83,13 +83,13 @@ def steps(job: Job) -> Iterator[dict[str, Any]]:
         for step, batch in zip(range(begin + 1, stage.steps + 1), _stream(job, begin), strict=True):
             share = share_of_peak(step, stage)
             set_rates(made, share)
-            numbers = (batch.weight, batch.tokens, job.meter.own_cpu_seconds(), stop_asked())
-            weight, tokens, cpu_seconds, asked = team.summed(numbers)
-            loss, extras = _step(job, made, batch, batch.weight / weight)
+            numbers = (batch.weight, batch.tokens, job.meter.own_cpu_seconds())
+            weight, tokens, cpu_seconds = team.summed(numbers)
+            loss, extras, asked = _step(job, made, batch, batch.weight / weight, stop_asked)
             line = {"stage": stage.name, "step": step, "loss": loss, **extras}
             line |= {"learning_rate": share * max(stage.trains.values()), **job.meter.count(int(tokens), cpu_seconds)}
             record(line)
-            stopping = asked > 0 and step < stage.steps
+            stopping = asked and step < stage.steps
             due = time.monotonic() - last_saved > job.checkpoint_seconds
             if team.leads and (stopping or step == stage.steps or due):
                 _save(job, made, step)
@@ -102,13 +102,16 @@ def steps(job: Job) -> Iterator[dict[str, Any]]:
 
 
 def _step(
-    job: Job, made: Mapping[str, torch.optim.Optimizer], batch: Any, share: float
-) -> tuple[float, Mapping[str, float]]:
-    """One update. ``share``: how much of what the whole team learns from in this step lies in this batch."""
+    job: Job, made: Mapping[str, torch.optim.Optimizer], batch: Any, share: float, stop_asked: Callable[[], bool]
+) -> tuple[float, Mapping[str, float], bool]:
+    """One update: the loss, what the learner adds to it, and whether any process was asked to stop.
+
+    ``share``: how much of what the whole team learns from in this step lies in this batch.
+    """
     bf16 = job.precision == "bf16"
     with torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
         loss, extras = job.learner.loss(batch)
-    value = job.team.summed([float(loss.detach()) * share])[0]
+    value, asked = job.team.summed([float(loss.detach()) * share, stop_asked()])
     if not math.isfinite(value):
         raise UserError(f"the loss is {value}", f"stage {job.stage.name}", "lower its learning rates, or train in fp32")
     (loss * share).backward()
@@ -118,7 +121,7 @@ def _step(
     for optimizer in made.values():
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    return value, extras
+    return value, extras, asked > 0
 
 
 def _stream(job: Job, begin: int) -> Iterator[Any]:

@@ -67,6 +67,8 @@ class PatchBatch:
 
     @property
     def weight(self) -> int:
+        """Pictures. The loss inside a batch is weighted by class, so its mean over processes is nearly, not
+        exactly, that of one process."""
         return len(self.classes)
 
 

@@ -36,6 +36,8 @@ def facts() -> CardFacts:
     scores += [score("name", 0.04, "majority"), score("where", 0.29, "majority"), score("name", 0.42, split="style_x")]
     return CardFacts(
         name="olho",
+        what="A model that sees.",
+        task="image-text-to-text",
         languages={"no": "Norwegian"},
         licence="apache-2.0",
         architecture="LlavaForConditionalGeneration",

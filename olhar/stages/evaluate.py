@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from io import BytesIO
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from olhar.core import pictures
@@ -70,22 +71,36 @@ def _questions(evaluation: Evaluation, context: Context) -> Iterator[Sample]:
 def _answered(
     evaluation: Evaluation, questions: Sequence[Sample], assistant: "Assistant", context: Context
 ) -> list[Prediction]:
-    """Every question under every control, similar ones together so that a batch ends together."""
+    """Every question under every control, by as many processes as training had."""
+    from olhar.inference.asking import answers_of
+
     benchmark = choose("benchmarks", evaluation.benchmark)
+    processes = context.recipe.train.processes if context.recipe.train else 1
+    batches = _batches(benchmark, questions, evaluation.batch, processes)
+    predictions = []
+    for control in evaluation.controls:
+        asked = [[benchmark.prompt(sample).turns for sample in batch] for batch in batches]
+        answers = answers_of(assistant, asked, benchmark.SPEC.max_new_tokens, control == "blank", processes)
+        tracked = context.track(answers, f"answer ({control})", len(batches))
+        for batch, texts in zip(batches, tracked, strict=True):
+            predictions += [_prediction(benchmark, *pair, control) for pair in zip(batch, texts, strict=True)]
+    return predictions
+
+
+def _batches(benchmark: Any, questions: Sequence[Sample], size: int, processes: int) -> list[list[Sample]]:
+    """Batches of similar questions, so that a batch ends together. Batch ``i`` goes to process ``i % processes``;
+    questions about one picture go to one process, which looks at it once."""
 
     def alike(sample: Sample) -> tuple[str, str, int]:
         shown = sum(len(pictures.sizes(ref)) for ref in sample.media)
         return benchmark.split_of(sample), benchmark.skill_of(sample), shown
 
-    ordered = sorted(questions, key=alike)
-    batches = [ordered[start : start + evaluation.batch] for start in range(0, len(ordered), evaluation.batch)]
-    predictions = []
-    for control in evaluation.controls:
-        for batch in context.track(batches, f"answer ({control})", len(batches)):
-            conversations = [benchmark.prompt(sample).turns for sample in batch]
-            texts = assistant.answers(conversations, benchmark.SPEC.max_new_tokens, blank=control == "blank")
-            predictions += [_prediction(benchmark, *pair, control) for pair in zip(batch, texts, strict=True)]
-    return predictions
+    dealt: list[list[Sample]] = [[] for _ in range(processes)]
+    numbers = {media: number for number, media in enumerate(dict.fromkeys(sample.media for sample in questions))}
+    for sample in sorted(questions, key=alike):
+        dealt[numbers[sample.media] % processes].append(sample)
+    cut = [[share[start : start + size] for start in range(0, len(share), size)] for share in dealt]
+    return [batch for row in zip_longest(*cut, fillvalue=[]) for batch in row]
 
 
 def _prediction(benchmark: Any, sample: Sample, text: str, control: Control) -> Prediction:

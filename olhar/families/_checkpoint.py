@@ -60,13 +60,14 @@ class Checkpoint:
 
         self.family.export(self.model, folder, self.settings)
         stops = self.stop_ids()
-        if not stops or self.settings.max_tiles > 1:
-            what = "images of several tiles" if stops else "a tokenizer that does not know where an answer ends"
+        if not stops:
             raise UserError(
-                f"a chat template cannot write {what}",
+                "the tokenizer does not know where an answer ends",
                 str(folder),
-                "set max_tiles = 1" if stops else "use a tokenizer that knows the prompt's end-of-turn token",
+                "use a tokenizer that knows the prompt's end-of-turn token",
             )
+        if self.settings.max_tiles > 1:
+            raise UserError("a chat template cannot write images of several tiles", str(folder), "set max_tiles = 1")
         image_token = self.tokenizer.token_to_id(self.family.IMAGE_TOKEN)
         tokenizer = PreTrainedTokenizerFast(
             tokenizer_object=self.tokenizer, pad_token=PAD, eos_token=self.tokenizer.id_to_token(stops[0])

@@ -68,6 +68,12 @@ def newest(folder: Path, identity: str) -> Checkpoint | None:
     )
 
 
+def steps_done(folder: Path) -> int:
+    """After which step the newest complete checkpoint was written, from its name; 0 without one."""
+    there = complete(folder)
+    return int(there[-1].name.rpartition("-")[2]) if there else 0
+
+
 def complete(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("checkpoint-*") if (path / STATE).exists())
 

@@ -161,13 +161,11 @@ class _Session:
         meter = loop.Meter(energy)
         folder = self.stage_folder(number)
         folder.mkdir(parents=True, exist_ok=True)
-        finished = self.team.in_turn(lambda: checkpoints.newest(folder, self.identity))
+        if self.team.in_turn(lambda: checkpoints.steps_done(folder)) == stage.steps:
+            self.say(f"  [green]✓[/] {stage.name}: finished before")
+            return self._taken_over(folder)
         torch.manual_seed(self.recipe.seed + number)
         learner, batches = self._learner(number, stage)
-        if finished and finished.step == stage.steps:
-            checkpoints.load_strictly(learner.module, finished.weights)
-            self.say(f"  [green]✓[/] {stage.name}: finished before")
-            return dict(finished.counters)
         roles = {role: [f"model.{name}" for name in names] for role, names in self.family.roles(self.model).items()}
         roles["vision"] += learner.head_names  # a patch head learns with the tower it judges
         trained = groups(learner.module, roles, stage)
@@ -189,6 +187,14 @@ class _Session:
         for _ in self.track(loop.steps(job), f"train {stage.name}", stage.steps):
             pass
         return job.counters
+
+    def _taken_over(self, folder: Path) -> dict[str, float]:
+        """The weights of a finished stage, without preparing again what it saw; returns its counters."""
+        finished = self.team.in_turn(lambda: checkpoints.newest(folder, self.identity))
+        assert finished  # there is a checkpoint of its last step
+        named = {name.removeprefix("model."): t for name, t in finished.weights.items() if name.startswith("model.")}
+        checkpoints.load_strictly(self.model, named)  # a patch head is not taken over: it was thrown away
+        return dict(finished.counters)
 
     def _learner(
         self, number: int, stage: TrainStage

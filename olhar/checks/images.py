@@ -11,6 +11,8 @@ from functools import lru_cache
 from PIL import Image, UnidentifiedImageError
 
 from olhar.checks._check import Check
+from olhar.core import video
+from olhar.core.errors import UserError
 from olhar.core.pictures import PICTURES
 from olhar.core.types import Finding, Sample, Severity, VideoRef
 from olhar.languages import Language
@@ -26,7 +28,8 @@ ADVICE: Mapping[str, str] = {
     "cut off": "the download broke off: fetch the file again",
     "very large": "scale it down: each epoch decodes all of its pixels",
     "unusual pixels": "save it as 8-bit grey or RGB: other values are cut off when it is read",
-    "no frames": "a video is a folder of pictures, one a frame: extract them",
+    "no frames": "put the frames of the video there, one picture each",
+    "not a video": "replace the file, or give a folder of its frames",
 }
 SMALLEST_SIDE = 2  # pixels
 NARROWEST = 20  # long side over short side; beyond it a square of 384 keeps under 20 pixels of the short side
@@ -85,8 +88,11 @@ def _of_header(image: Image.Image, path: str) -> Iterator[_Problem]:
 
 
 def _of_frames(path: str) -> Iterator[_Problem]:
-    if not os.path.isdir(path):
-        yield "error", f"no frames: a file, not a folder of pictures: {path}"
+    if os.path.isfile(path):
+        try:
+            video.header(path)
+        except UserError as error:
+            yield "error", f"not a video: {error.what}: {path}"
     elif not any(entry.name.lower().endswith(PICTURES) for entry in os.scandir(path)):
         yield "error", f"no frames: no picture in the folder: {path}"
 

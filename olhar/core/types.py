@@ -5,7 +5,7 @@ filter or template can damage it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant"]
@@ -15,14 +15,21 @@ Control = Literal["image", "blank", "text", "shuffled", "majority"]
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A visual prompt drawn on an image; geometry in [0, 1] image coordinates.
+    """A visual prompt to draw on an image: all that ``core.marks.draw`` needs, so that it is redrawn identically.
 
-    ``box``: (x0, y0, x1, y1). ``arrow``: (from x, from y, to x, to y).
+    ``colour`` is one of ``core.marks.COLOURS`` or (red, green, blue); ``geometry`` is x, y, x, y, … in [0, 1] image
+    coordinates, its meaning by shape in ``core.marks.draw``; ``further`` are more polygons of one mask. ``width`` is
+    in pixels of an image as large as the model's input (None: 3, and 8 as the radius of a point); ``alpha`` is
+    1 to 255; an arrow whose head is not ``filled`` has an open one.
     """
 
     shape: str
-    colour: str
+    colour: str | tuple[int, int, int]
     geometry: tuple[float, ...]
+    width: float | None = None
+    alpha: int = 128
+    further: tuple[tuple[float, ...], ...] = ()
+    filled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +42,15 @@ class ImageRef:
 
 @dataclass(frozen=True, slots=True)
 class VideoRef:
-    """A video file, or a folder whose sorted pictures are its frames."""
+    """A video file, or a folder whose sorted pictures are its frames.
+
+    ``frames`` is how many are seen, evenly spaced; ``fps`` how many for each second of a file, then ``frames`` is
+    their largest number. With neither: all pictures of a folder, 8 of a file (``core.video``).
+    """
 
     path: str
+    frames: int | None = None
+    fps: float | None = None
 
 
 Part = str | ImageRef | VideoRef
@@ -180,25 +193,47 @@ def _with_path(part: Part, change: Callable[[str], str]) -> Part:
     if isinstance(part, ImageRef):
         return ImageRef(change(part.path), part.marks)
     if isinstance(part, VideoRef):
-        return VideoRef(change(part.path))
+        return replace(part, path=change(part.path))
     return part
 
 
 def _part_to_json(part: Part) -> Any:
-    if isinstance(part, ImageRef):
-        row: dict[str, Any] = {"image": part.path}
-        if part.marks:
-            row["marks"] = [asdict(mark) for mark in part.marks]
-        return row
+    if isinstance(part, str):
+        return part
+    row: dict[str, Any]
     if isinstance(part, VideoRef):
-        return {"video": part.path}
-    return part
+        row = {"video": part.path, "frames": part.frames, "fps": part.fps}
+        return {key: value for key, value in row.items() if value is not None}
+    row = {"image": part.path}
+    if part.marks:
+        row["marks"] = [_mark_to_json(mark) for mark in part.marks]
+    return row
 
 
 def _part_from_json(row: Any) -> Part:
     if isinstance(row, str):
         return row
     if "video" in row:
-        return VideoRef(row["video"])
-    marks = (Mark(m["shape"], m["colour"], tuple(m["geometry"])) for m in row.get("marks", ()))
-    return ImageRef(row["image"], tuple(marks))
+        return VideoRef(row["video"], row.get("frames"), row.get("fps"))
+    return ImageRef(row["image"], tuple(_mark_from_json(mark) for mark in row.get("marks", ())))
+
+
+def _mark_to_json(mark: Mark) -> dict[str, Any]:
+    """What differs from the defaults."""
+    row: dict[str, Any] = {"shape": mark.shape, "colour": mark.colour, "geometry": mark.geometry}
+    if mark.width is not None:
+        row["width"] = mark.width
+    if mark.alpha != 128:
+        row["alpha"] = mark.alpha
+    if mark.further:
+        row["further"] = mark.further
+    if not mark.filled:
+        row["filled"] = False
+    return row
+
+
+def _mark_from_json(row: Mapping[str, Any]) -> Mark:
+    colour = row["colour"] if isinstance(row["colour"], str) else tuple(row["colour"])
+    further = tuple(tuple(polygon) for polygon in row.get("further", ()))
+    geometry, width, alpha = tuple(row["geometry"]), row.get("width"), row.get("alpha", 128)
+    return Mark(row["shape"], colour, geometry, width, alpha, further, row.get("filled", True))

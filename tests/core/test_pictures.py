@@ -4,22 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
-from olhar.core import pictures
+from olhar.core import marks, pictures
 from olhar.core.errors import UserError
-from olhar.core.types import ImageRef, Mark, VideoRef
+from olhar.core.types import ImageRef, VideoRef
 
 SIDE = 128
-
-
-def drawn(mark: Mark, size: tuple[int, int] = (SIDE, SIDE)) -> np.ndarray:
-    """(height, width) bool: where the mark changed a grey picture."""
-    image = Image.new("RGB", size, (77, 77, 77))
-    pictures.draw(image, mark)
-    return (np.asarray(image) != 77).any(-1)
 
 
 @pytest.fixture
@@ -50,13 +41,32 @@ def test_frames_are_in_order_of_their_names(video: Path) -> None:
     assert [image.size[1] for image in pictures.read(ref)] == [10, 20, 30]
 
 
-def test_what_is_no_folder_of_frames_is_told(tmp_path: Path) -> None:
-    (tmp_path / "film.mp4").write_bytes(b"x")
+@pytest.mark.parametrize(("count", "names"), [(1, "1"), (2, "13"), (3, "123"), (5, "11223")])
+def test_of_a_folder_evenly_spaced_frames_are_seen(video: Path, count: int, names: str) -> None:
+    ref = VideoRef(str(video), frames=count)
+    assert [Path(frame).name[0] for frame in pictures.frames(ref)] == list(names)
+    assert pictures.sizes(ref) == tuple(image.size for image in pictures.read(ref))
+
+
+def test_what_is_no_video_is_told(tmp_path: Path, video: Path) -> None:
     (tmp_path / "empty").mkdir()
-    for name, told in (("film.mp4", "folder of pictures"), ("empty", "holds no picture"), ("no", "folder of pictures")):
-        with pytest.raises(UserError, match=told) as caught:
-            pictures.sizes(VideoRef(str(tmp_path / name)))
-        assert caught.value.where == str(tmp_path / name)
+    wrong = [
+        (VideoRef(str(tmp_path / "empty")), "holds no picture"),
+        (VideoRef(str(tmp_path / "no")), "no such video"),
+        (VideoRef(str(video), fps=1), "no frame rate"),
+        (VideoRef(str(video), frames=0), "cannot see 0 frames"),
+    ]
+    for ref, told in wrong:
+        for look in (pictures.frames, pictures.sizes, pictures.read):
+            with pytest.raises(UserError, match=told) as caught:
+                look(ref)
+            assert caught.value.where == ref.path
+
+
+def test_a_video_file_has_no_pictures_on_disk(tmp_path: Path) -> None:
+    (tmp_path / "film.mp4").write_bytes(b"x")
+    with pytest.raises(UserError, match="lie in no folder"):
+        pictures.frames(VideoRef(str(tmp_path / "film.mp4")))
 
 
 def test_what_is_no_picture_is_told(tmp_path: Path) -> None:
@@ -100,86 +110,19 @@ def test_marks_are_drawn_when_read_and_not_on_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.new("RGB", (SIDE, SIDE), "white").save(path)
     before = path.read_bytes()
-    marks = (pictures.mark("box 0.1 0.1 0.5 0.5 blue"), pictures.mark("arrow 0.6 0.6 0.9 0.9 red"))
-    (plain,), (marked,) = pictures.read(ImageRef(str(path))), pictures.read(ImageRef(str(path), marks))
+    drawn = (marks.mark("box 0.1 0.1 0.5 0.5 blue alpha=255"), marks.mark("arrow 0.6 0.6 0.9 0.9 red alpha=255"))
+    (plain,), (marked,) = pictures.read(ImageRef(str(path))), pictures.read(ImageRef(str(path), drawn))
     colours = {colour for _, colour in marked.getcolors() or []}
     assert plain.getcolors() == [(SIDE * SIDE, (255, 255, 255))]
     assert colours == {(255, 255, 255), (0, 0, 255), (255, 0, 0)}
     assert path.read_bytes() == before
 
 
-@given(st.tuples(*[st.floats(0, 1)] * 4), st.sampled_from([(64, 64), (SIDE, 40), (30, SIDE)]))
-def test_a_box_changes_its_border_only(geometry: tuple[float, ...], size: tuple[int, int]) -> None:
-    x0, x1 = sorted(geometry[::2])
-    y0, y1 = sorted(geometry[1::2])
-    changed = drawn(Mark("box", "red", (x0, y0, x1, y1)), size)
-    rows, columns = np.nonzero(changed)
-    assert len(rows) or x0 > 1 - 2 / size[0] or y0 > 1 - 2 / size[1]
-    width = max(2, round(max(size) * 2 / 64))  # a box thinner than its line is as thick as the line
-    for values, low, high, extent in ((columns, x0, x1, size[0]), (rows, y0, y1, size[1])):
-        assert all(low * extent - width <= value <= high * extent + width for value in values)
-    inside = changed[int(y0 * size[1]) + width + 1 : int(y1 * size[1]) - width, :]
-    inside = inside[:, int(x0 * size[0]) + width + 1 : int(x1 * size[0]) - width]
-    assert not inside.any()
-
-
-def test_a_box_lies_where_it_is_said() -> None:
-    changed = drawn(Mark("box", "red", (0.25, 0.5, 0.75, 1.0)))
-    rows, columns = np.nonzero(changed)
-    assert (columns.min(), columns.max()) == (32, 96) and rows.min() == 64 and rows.max() == SIDE - 1
-    assert changed[64, 50] and not changed[80, 64]
-
-
-def test_an_arrow_points_where_it_is_said() -> None:
-    changed = drawn(Mark("arrow", "lime", (0.25, 0.25, 0.75, 0.25)))
-    assert changed[32, 33:95].all() and changed[32, 96]
-    rows, columns = np.nonzero(changed)
-    radius = SIDE * 3 / 64
-    assert columns.max() <= 96 + radius + 1 and rows.min() >= 32 - radius - 1 and rows.max() <= 32 + radius + 1
-    assert changed[:, 90:].sum() > changed[:, :40].sum(), "the dot is at the end"
-
-
-def test_a_mark_is_read_from_words() -> None:
-    assert pictures.mark("box 0.1 0.2 0.6 0.9 gold") == Mark("box", "gold", (0.1, 0.2, 0.6, 0.9))
-    assert pictures.mark("  arrow 0 1 1 0 ") == Mark("arrow", "red", (0.0, 1.0, 1.0, 0.0))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "   ",
-        "box",
-        "box red",
-        "box 0.1 0.2 0.6",
-        "box 0.1 0.2 0.6 0.9 0.9 red",
-        "box 0.1 0.2 0.6 0.9 pink",
-        "box 0.1 0.2 0.6 nine red",
-        "box 0.1 0.2 0.6 1.9 red",
-        "box -0.1 0.2 0.6 0.9 red",
-        "box 0.1 0.2 nan 0.9 red",
-        "circle 0.1 0.2 0.6 0.9 red",
-        "red 0.1 0.2 0.6 0.9",
-        "box 0.6 0.2 0.1 0.9 red",
-        "box 0.1 0.9 0.6 0.2 red",
-    ],
-)
-def test_a_mark_that_cannot_be_drawn_is_told(text: str) -> None:
-    with pytest.raises(UserError) as caught:
-        pictures.mark(text)
-    assert caught.value.where == "--mark" and "box 0.1 0.2 0.6 0.9 red" in caught.value.fix
-
-
-@given(st.text())
-def test_no_words_break_the_reading_of_marks(text: str) -> None:
-    try:
-        mark = pictures.mark(text)
-    except UserError:
-        return
-    drawn(mark)
-
-
-def test_every_colour_and_shape_that_is_read_can_be_drawn() -> None:
-    for shape in pictures.SHAPES:
-        for colour in pictures.COLOURS:
-            assert drawn(pictures.mark(f"{shape} 0.1 0.1 0.9 0.9 {colour}")).any()
+def test_lines_are_as_wide_as_the_models_input_asks(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.new("RGB", (672, 200), "white").save(path)
+    ref = ImageRef(str(path), (marks.mark("mask 0 0 0.5 1"), marks.mark("box 0.7 0 0.9 1 width=5")))
+    for anchor, width in ((336, 10), (672, 5), (6720, 1)):
+        (image,) = pictures.read(ref, anchor)
+        row = (np.asarray(image)[100, 400:540] != 255).any(-1)
+        assert row.sum() == width and not row[:70].any(), "the left line of the box, grown inwards"

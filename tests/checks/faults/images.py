@@ -39,7 +39,8 @@ def faults(folder: Path) -> list[Fault]:
         ("very large", "warning", "large.ppm"),
     ]
     found = [Fault(kind, severity, [_about(ImageRef(str(folder / name)))]) for kind, severity, name in planted]
-    videos = [Fault("no frames", "error", [_about(VideoRef(str(folder / name)))]) for name in ("empty", "clip.mp4")]
+    kinds = {"empty": "no frames", "clip.mp4": "not a video"}
+    videos = [Fault(kind, "error", [_about(VideoRef(str(folder / name)))]) for name, kind in kinds.items()]
     return found + videos
 
 

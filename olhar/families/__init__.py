@@ -1,36 +1,53 @@
 """A family is one published architecture; one file each. A family file says, for one transformers class:
 
 without torch
-    ``Settings``         frozen dataclass: how images become tokens; stored beside the checkpoint
+    ``MODEL_CLASS``, ``TOWER_CLASS``  names of transformers' classes; ``MODEL_TYPE`` of its ``config.json``
+    ``Settings``         frozen dataclass: how pictures become tokens; ``side``, ``patch``, ``mean``, ``std`` at least
     ``settings(parts)``  the settings that a recipe's parts imply
-    ``budget(width, height, settings) -> Budget``  tokens of an image of that size, inside and outside the sequence
-    ``SPECIAL_TOKENS``   what a tokenizer must know
-    ``spell(tiles, settings) -> str``  how an image of so many tiles is spelled; ``IMAGE_TOKEN`` carries the features
-    ``pixels(image, settings) -> uint8 (tiles, 3, side, side)``
+    ``SPECIAL_TOKENS``   what a tokenizer must know, in the order in which missing ones are added
+    ``TOKEN_KEYS``       {key of ``config.json``: the token whose id it holds}; these tokens carry features
+    ``views(media, settings) -> [View]``   how every ``Medium`` of one sample is looked at, all of them together
+    ``spell(view, settings) -> str``       how it is spelled; each token of ``TOKEN_KEYS`` stands for one feature
+    ``pixels(pictures, view, settings) -> uint8 (tiles, 3, side, side)``   of one medium
+    ``DISK_NAMES``       ((name in the live model, name on disk), ...), prefixes; the first that fits counts
+    ``configs(settings) -> {file name: content}``   the processors that plain transformers loads beside the weights
+    ``picture_text(settings)``, ``video_text(settings)``   what a chat template writes for one (None: it cannot)
+    ``recognises(source) -> bool``, ``conversion(source) -> Conversion``   see ``olhar.families._conversion``
 
 with torch, imported inside the functions
-    ``compose(parts, settings, vocabulary, image_token_id) -> model``  a neutral start in transformers' own class
+    ``compose(parts, settings, tokenizer) -> model``  a neutral start in transformers' own class
     ``roles(model) -> {role: [parameter names]}``  a partition of all parameters
     ``patch_features(model, pixels) -> (tiles, patches, width)`` of the tower, before the connector
-    ``connected(model, features) -> (tiles, tokens, hidden)``; ``image_embeddings`` is both in one
+    ``connected(model, features) -> (tiles, tokens, hidden)``
+    ``joined(model, connected, views) -> (features, hidden)``  what takes the places of the feature tokens
     ``hidden_states(model, embeddings, mask, positions) -> (rows, tokens, hidden)``
-    ``export(model, folder, settings)``  writes what plain transformers needs to load it again
 
-``plan``, packing and the batcher ask only these; they never look at the class.
+Planning, packing, batching and asking use only these; they never look at the class.
 """
 
-from dataclasses import dataclass
+from olhar.families._checkpoint import Checkpoint, Loading, load, read_tokenizer
+from olhar.families._encoding import EncodedSample, Encoder, pixels_of, views_of
+from olhar.families._model import embedded, feature_ids, normalised
+from olhar.families._spoken import Spoken
+from olhar.families._views import Budget, Medium, View, budget
+from olhar.families._writing import write_tower
 
-from olhar.families._checkpoint import Checkpoint, load, read_tokenizer
-from olhar.families._encoding import EncodedSample, Encoder, media_pixels
-
-__all__ = ["Budget", "Checkpoint", "EncodedSample", "Encoder", "load", "media_pixels", "read_tokenizer"]
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """What one image costs: tokens in the sequence, memory tokens outside it, tiles through the tower."""
-
-    tokens: int
-    memory: int
-    tiles: int
+__all__ = [
+    "Budget",
+    "Checkpoint",
+    "EncodedSample",
+    "Encoder",
+    "Loading",
+    "Medium",
+    "Spoken",
+    "View",
+    "budget",
+    "embedded",
+    "feature_ids",
+    "load",
+    "normalised",
+    "pixels_of",
+    "read_tokenizer",
+    "views_of",
+    "write_tower",
+]

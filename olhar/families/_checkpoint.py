@@ -2,34 +2,32 @@
 
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
 from olhar.core.choices import choose
 from olhar.core.errors import UserError
-from olhar.core.store import disk_errors, read_json, write_json
-from olhar.languages import language
-from olhar.prompts import prompt
-
-SIDECAR = "olhar.json"
-PAD = "<pad>"
+from olhar.core.store import disk_errors, read_json
+from olhar.families._loading import Loading, load_model
+from olhar.families._made import Made, in_memory
+from olhar.families._spoken import Spoken
+from olhar.families._writing import SIDECAR, pad_token, write_folder
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A model with all that is needed to ask it something."""
+    """A model with all that is needed to ask it something. ``origin``: what it was converted from, if it was."""
 
     model: Any
     tokenizer: Tokenizer
     family_name: str
     settings: Any
-    prompt_name: str
-    variant: str | None
-    language: str
+    spoken: Spoken
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def family(self) -> Any:
@@ -37,13 +35,11 @@ class Checkpoint:
 
     def stop_ids(self) -> list[int]:
         """Ids that end an answer."""
-        stops = prompt(self.prompt_name).stop(language(self.language), self.variant)
-        ids = [self.tokenizer.token_to_id(stop) for stop in stops]
-        return [id for id in ids if id is not None]
+        return self.spoken.stop_ids(self.tokenizer)
 
     def pad_id(self) -> int:
-        """The padding token's id; 0 where the tokenizer has none, since masked positions are never read."""
-        return self.tokenizer.token_to_id(PAD) or 0
+        """The padding token's id; masked positions are never read."""
+        return int(self.tokenizer.token_to_id(pad_token(self.tokenizer, self.stop_ids())) or 0)
 
     def save(self, folder: Path) -> None:
         """Write the folder whole: beside its place first, then renamed into it."""
@@ -56,63 +52,58 @@ class Checkpoint:
             os.replace(temporary, folder)
 
     def _write(self, folder: Path) -> None:
-        from transformers import GenerationConfig, PreTrainedTokenizerFast
-
-        self.family.export(self.model, folder, self.settings)
-        stops = self.stop_ids()
-        if not stops:
-            raise UserError(
-                "the tokenizer does not know where an answer ends",
-                str(folder),
-                "use a tokenizer that knows the prompt's end-of-turn token",
-            )
-        if self.settings.max_tiles > 1:
-            raise UserError("a chat template cannot write images of several tiles", str(folder), "set max_tiles = 1")
-        image_token = self.tokenizer.token_to_id(self.family.IMAGE_TOKEN)
-        tokenizer = PreTrainedTokenizerFast(
-            tokenizer_object=self.tokenizer, pad_token=PAD, eos_token=self.tokenizer.id_to_token(stops[0])
-        )
-        image_text = self.family.spell(1, self.settings)
-        tokenizer.chat_template = prompt(self.prompt_name).chat_template(
-            language(self.language), self.variant, image_text
-        )
-        tokenizer.save_pretrained(folder)
-        generation = GenerationConfig(eos_token_id=stops, pad_token_id=self.pad_id(), suppress_tokens=[image_token])
-        generation.save_pretrained(folder)
-        write_json(folder / SIDECAR, self._sidecar())
-
-    def _sidecar(self) -> dict[str, Any]:
-        return {
-            "family": self.family_name,
-            "settings": self.family.settings_to_json(self.settings),
-            "prompt": self.prompt_name,
-            "variant": self.variant,
-            "language": self.language,
-        }
+        described = sidecar(self.family_name, self.settings, self.spoken, self.origin)
+        config, tensors = self.model.config, weights(self.model)
+        write_folder(folder, self.family, config, self.settings, tensors, self.tokenizer, self.spoken, described)
 
 
-def load(folder: Path) -> Checkpoint:
-    """The checkpoint in a folder that olhar wrote, in evaluation mode on the CPU, in float32."""
-    import torch
-    from transformers import AutoModelForImageTextToText
+def weights(model: Any) -> dict[str, Made]:
+    """All tensors of a live model by name; of tied ones only the first."""
+    found: dict[str, Made] = {}
+    seen: set[int] = set()
+    for name, tensor in model.state_dict().items():
+        if tensor.data_ptr() not in seen:
+            seen.add(tensor.data_ptr())
+            found[name] = in_memory(tensor)
+    return found
 
-    sidecar = folder / SIDECAR
-    if not sidecar.is_file():
+
+def sidecar(family_name: str, settings: Any, spoken: Spoken, origin: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of ``olhar.json``."""
+    row = {"family": family_name, "settings": asdict(settings), **asdict(spoken)}
+    return row | ({"origin": dict(origin)} if origin else {})
+
+
+def load(folder: Path, loading: Loading | None = None) -> Checkpoint:
+    """The checkpoint in a folder that olhar wrote, in evaluation mode.
+
+    Raises ``UserError`` where the folder is not one, or its weights are not exactly those of its model.
+    """
+    path = folder / SIDECAR
+    if not path.is_file():
         raise UserError(
-            "this is not a checkpoint of olhar", str(folder), f"name a folder that holds {SIDECAR}, or a finished run"
+            "this is not a checkpoint of olhar",
+            str(folder),
+            f"name a folder that holds {SIDECAR}, or a finished run; `olhar convert` makes one of other checkpoints",
         )
-    row = read_json(sidecar)
+    row = read_json(path)
     try:
         family = choose("families", row["family"])
-        settings = family.settings_from_json(row["settings"])
-        prompt_name, variant, code = row["prompt"], row["variant"], row["language"]
+        settings = _settings(family, row["settings"])
+        spoken = Spoken(row["prompt"], row["variant"], row["language"], row.get("system"))
     except (KeyError, TypeError) as error:
-        raise UserError(f"this file does not say {error}", str(sidecar), "publish the run again") from error
-    try:
-        model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(f"the weights cannot be loaded: {error}", str(folder), "publish the run again") from error
-    return Checkpoint(model.eval(), read_tokenizer(folder), row["family"], settings, prompt_name, variant, code)
+        raise UserError(f"this file does not say {error}", str(path), "publish or convert it again") from error
+    model, tokenizer = load_model(folder, loading or Loading()), read_tokenizer(folder)
+    return Checkpoint(model, tokenizer, row["family"], settings, spoken, row.get("origin", {}))
+
+
+def _settings(family: Any, row: Mapping[str, Any]) -> Any:
+    return family.Settings(**{key: _frozen(value) for key, value in row.items()})
+
+
+def _frozen(value: Any) -> Any:
+    """JSON's lists as the tuples they were."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:

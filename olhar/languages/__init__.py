@@ -46,6 +46,7 @@ class Language:
     answer_cues: tuple[str, ...]  # "the answer is"; lower case
     roles: Mapping[str, str]  # user, assistant: the words a prompt writes for who speaks
     system: Mapping[str, str]  # named system texts; "assistant" is the general one
+    labels: Mapping[str, str]  # image, frame: the word before the number of one of several
     describe: str  # asks for a description of an image
     scripts: frozenset[str]  # Unicode script names this language is written in
     stopwords: frozenset[str]  # frequent short words, for recognising the language

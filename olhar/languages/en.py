@@ -141,6 +141,7 @@ LANGUAGE = Language(
         ),
         "direct": "Answer the questions.",
     },
+    labels={"image": "Image", "frame": "Frame"},
     describe="Describe the image.",
     scripts=frozenset({"Latin"}),
     stopwords=frozenset(STOPWORDS.split()),

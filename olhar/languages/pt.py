@@ -151,6 +151,7 @@ LANGUAGE = Language(
         "mpt": ("Uma conversa entre um usuário e um assistente de IA. O assistente dá respostas úteis e honestas."),
         "direct": "Responda às perguntas.",
     },
+    labels={"image": "Imagem", "frame": "Quadro"},
     describe="Descreva a imagem.",
     scripts=frozenset({"Latin"}),
     stopwords=frozenset(STOPWORDS.split()),

@@ -153,6 +153,7 @@ LANGUAGE = Language(
         ),
         "direct": "Hãy trả lời các câu hỏi.",
     },
+    labels={"image": "Ảnh", "frame": "Khung hình"},
     describe="Hãy mô tả bức ảnh.",
     scripts=frozenset({"Latin"}),
     stopwords=frozenset(STOPWORDS.split()),

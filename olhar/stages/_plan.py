@@ -11,6 +11,7 @@ from rich.table import Table
 from olhar.core.choices import choose
 from olhar.core.errors import Problem, RecipeError, UserError
 from olhar.core.recipe import DataSet, LanguageModelShape, Recipe, TokenizerShape, TowerShape, problems
+from olhar.families import budget
 from olhar.languages import language
 from olhar.stages._walk import wanted
 
@@ -152,7 +153,7 @@ def image_tokens(recipe: Recipe) -> int | None:
         settings = family.settings(recipe.model)
     except UserError:
         return None
-    return int(family.budget(settings.side, settings.side, settings).tokens)
+    return int(budget(family, settings.side, settings.side, settings).tokens)
 
 
 def _token_budget(recipe: Recipe) -> Problems:

@@ -174,10 +174,10 @@ def _tower_facts(context: Context, publishing: Publishing) -> dict[str, Any]:
 
 def _tower_writer(context: Context) -> Callable[[Path], None]:
     def write(folder: Path) -> None:
-        from olhar.families import load
+        from olhar.families import load, write_tower
 
         checkpoint = load(context.run.path / "train" / "model")
-        checkpoint.family.export_tower(checkpoint.model, folder, checkpoint.settings)
+        write_tower(checkpoint.model, checkpoint.family, checkpoint.settings, folder)
 
     return write
 

@@ -10,7 +10,7 @@ import torch
 from olhar.core.choices import choose
 from olhar.core.samples import SampleFile
 from olhar.core.types import ImageRef, VideoRef
-from olhar.families import media_pixels
+from olhar.families import View, pixels_of, views_of
 from olhar.training.encode import EncodedSet
 
 NOTHING = -1  # the predictor of a token that is not learned
@@ -90,7 +90,8 @@ class Batch:
     ids, positions (rows, length) int64; mask (rows, 1, length, length) bool, True where visible;
     predictors, targets (labelled,) int64: flat index of the predicting position, and the id it must predict;
     pixels (tiles, 3, side, side) uint8, in the order of the image tokens, or, where a frozen tower has seen
-    them before, features (tiles, patches, width) float16; tokens: how many are not padding.
+    them before, features (tiles, patches, width) float16; views: of every image and video, in the same order;
+    tokens: how many are not padding.
     """
 
     ids: torch.Tensor
@@ -100,6 +101,7 @@ class Batch:
     targets: torch.Tensor
     pixels: torch.Tensor | None
     features: torch.Tensor | None
+    views: Sequence[View]
     tokens: int
 
     @property
@@ -109,7 +111,11 @@ class Batch:
 
 
 def collate(
-    layouts: Sequence[Layout], pad: int, pixels: torch.Tensor | None = None, features: torch.Tensor | None = None
+    layouts: Sequence[Layout],
+    pad: int,
+    pixels: torch.Tensor | None = None,
+    features: torch.Tensor | None = None,
+    views: Sequence[View] = (),
 ) -> Batch:
     """Pad the packs of one step to their longest, rounded up to a multiple of 8."""
     length = -(-max(len(layout.ids) for layout in layouts) // 8) * 8
@@ -125,6 +131,7 @@ def collate(
         torch.from_numpy(ids[row, column]),
         pixels,
         features,
+        views,
         int(sum(len(layout.ids) for layout in layouts)),
     )
 
@@ -138,9 +145,9 @@ def _padded(layouts: Sequence[Layout], field: str, length: int, value: int) -> n
 
 
 class Features(Protocol):
-    """Patch features of a picture that was looked at before: float16 (tiles, patches, width)."""
+    """Patch features of a picture that was looked at this way before: float16 (tiles, patches, width)."""
 
-    def __getitem__(self, ref: ImageRef | VideoRef) -> np.ndarray: ...
+    def __getitem__(self, looked: tuple[ImageRef | VideoRef, View]) -> np.ndarray: ...
 
 
 class PackedBatches(torch.utils.data.Dataset[Batch]):
@@ -166,11 +173,14 @@ class PackedBatches(torch.utils.data.Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         layouts = [lay_out(self.encoded, self.packs[pack]) for pack in self.order[step]]
-        media = [ref for layout in layouts for row in layout.rows for ref in self.samples[row].media]
+        family = choose("families", self.family)
+        documents = [self.samples[row].media for layout in layouts for row in layout.rows]
+        views = [view for media in documents for view in views_of(media, family, self.settings)]
+        media = [ref for document in documents for ref in document]
         if not media:
             return collate(layouts, self.pad)
         if self.features is not None:
-            seen = torch.from_numpy(np.concatenate([self.features[ref] for ref in media]))
-            return collate(layouts, self.pad, features=seen)
-        pixels = media_pixels(media, choose("families", self.family), self.settings)
-        return collate(layouts, self.pad, pixels=torch.from_numpy(pixels))
+            seen = [self.features[looked] for looked in zip(media, views, strict=True)]
+            return collate(layouts, self.pad, features=torch.from_numpy(np.concatenate(seen)), views=views)
+        pixels = pixels_of(media, views, family, self.settings)
+        return collate(layouts, self.pad, pixels=torch.from_numpy(pixels), views=views)

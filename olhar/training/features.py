@@ -16,22 +16,22 @@ import torch
 from olhar.core.choices import choose
 from olhar.core.store import writing
 from olhar.core.types import ImageRef, VideoRef
-from olhar.families import media_pixels
+from olhar.families import View, normalised, pixels_of
 
 SHARD = 1024  # references a shard
-Ref = ImageRef | VideoRef
+Looked = tuple[ImageRef | VideoRef, View]  # a picture, and how it is looked at
 
 
 class FeatureCache:
-    """Patch features by picture: ``cache[ref]`` is float16 (tiles, patches, width), read by memory map."""
+    """Patch features by picture and view: ``cache[ref, view]`` is float16 (tiles, patches, width), memory-mapped."""
 
-    def __init__(self, folder: Path, refs: Sequence[Ref]) -> None:
-        self.folder, self.refs = folder, refs
-        self._place = {ref: divmod(number, SHARD) for number, ref in enumerate(refs)}
+    def __init__(self, folder: Path, pictures: Sequence[Looked]) -> None:
+        self.folder, self.pictures = folder, pictures
+        self._place = {looked: divmod(number, SHARD) for number, looked in enumerate(pictures)}
         self._shards: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
-    def __getitem__(self, ref: Ref) -> np.ndarray:
-        shard, number = self._place[ref]
+    def __getitem__(self, looked: Looked) -> np.ndarray:
+        shard, number = self._place[looked]
         if shard not in self._shards:
             features, ends = (np.load(path, mmap_mode="r") for path in shard_files(self.folder, shard))
             self._shards[shard] = features, np.concatenate([[0], ends])
@@ -39,7 +39,7 @@ class FeatureCache:
         return features[ends[number] : ends[number + 1]]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder, "refs": self.refs}
+        return {"folder": self.folder, "pictures": self.pictures}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
@@ -52,7 +52,7 @@ def shard_files(folder: Path, shard: int) -> tuple[Path, Path]:
 
 def build(
     folder: Path,
-    refs: Iterable[Ref],
+    pictures: Iterable[Looked],
     model: Any,
     family: str,
     settings: Any,
@@ -61,7 +61,7 @@ def build(
     track: Callable[..., Iterable[Any]],
 ) -> FeatureCache:
     """Look at every distinct picture once, in ``workers`` processes beside each other."""
-    distinct = tuple(dict.fromkeys(refs))
+    distinct = tuple(dict.fromkeys(pictures))
     shards = range(-(-len(distinct) // SHARD))
     missing = [shard for shard in shards if not shard_files(folder, shard)[1].exists()]
     looking = _Looking(distinct, model, family, settings, precision)
@@ -84,14 +84,14 @@ def build(
 class _Looking(torch.utils.data.Dataset[tuple[int, torch.Tensor, torch.Tensor]]):
     """A shard's features by the shard's number."""
 
-    refs: Sequence[Ref]
+    pictures: Sequence[Looked]
     model: Any
     family: str
     settings: Any
     precision: str
 
     def __len__(self) -> int:
-        return -(-len(self.refs) // SHARD)
+        return -(-len(self.pictures) // SHARD)
 
     def __getitem__(self, shard: int) -> tuple[int, torch.Tensor, torch.Tensor]:
         torch.set_num_threads(1)
@@ -99,12 +99,12 @@ class _Looking(torch.utils.data.Dataset[tuple[int, torch.Tensor, torch.Tensor]])
         found, ends = [], [0]
         bf16 = torch.autocast("cpu", torch.bfloat16) if self.precision == "bf16" else nullcontext()
         with torch.no_grad(), bf16:
-            for ref in self.refs[shard * SHARD : (shard + 1) * SHARD]:
-                pixels = torch.from_numpy(media_pixels([ref], family, self.settings))
+            for ref, view in self.pictures[shard * SHARD : (shard + 1) * SHARD]:
+                pixels = torch.from_numpy(pixels_of([ref], [view], family, self.settings))
                 found.append(pixels)
                 ends.append(ends[-1] + len(pixels))
             features = [
-                family.patch_features(self.model, family.normalised(part, self.settings)).to(torch.float16)
+                family.patch_features(self.model, normalised(part, self.settings)).to(torch.float16)
                 for part in torch.cat(found).split(64)
             ]
         return shard, torch.cat(features).clone(), torch.tensor(ends[1:])

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from olhar.families import embedded, normalised
 from olhar.training.batches import HIDDEN, Batch
 from olhar.training.patches import PatchBatch
 
@@ -22,14 +23,11 @@ def answer_loss(model: Any, family: ModuleType, settings: Any, batch: Batch) -> 
 
 def packed_hidden_states(model: Any, family: ModuleType, settings: Any, batch: Batch) -> torch.Tensor:
     """(rows, length, hidden) of a packed batch, every question seeing its own images only."""
-    embeddings = model.get_input_embeddings()(batch.ids)
-    if batch.pixels is not None or batch.features is not None:
-        if batch.features is not None:
-            images = family.connected(model, batch.features.float())
-        else:
-            images = family.image_embeddings(model, family.normalised(batch.pixels, settings))
-        where = (batch.ids == model.config.image_token_id).unsqueeze(-1).expand_as(embeddings)
-        embeddings = embeddings.masked_scatter(where, images.to(embeddings.dtype))
+    features = None if batch.features is None else batch.features.float()
+    if batch.pixels is not None:
+        features = family.patch_features(model, normalised(batch.pixels, settings))
+    images = None if features is None else family.joined(model, family.connected(model, features), batch.views)
+    embeddings = embedded(model, family, batch.ids, images)
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else embeddings.dtype
     mask = torch.zeros(batch.mask.shape, dtype=dtype).masked_fill_(~batch.mask, HIDDEN)
     return family.hidden_states(model, embeddings, mask, batch.positions)
@@ -91,5 +89,5 @@ class PatchLearner:
         self.head_names = tuple(f"head.{name}" for name, _ in self.head.named_parameters())
 
     def loss(self, batch: PatchBatch) -> tuple[torch.Tensor, Mapping[str, float]]:
-        features = self.family.patch_features(self.model, self.family.normalised(batch.pixels, self.settings))
+        features = self.family.patch_features(self.model, normalised(batch.pixels, self.settings))
         return patch_loss(self.head, features, batch.classes, batch.marked)

@@ -14,6 +14,7 @@ from olhar.core import pictures
 from olhar.core.choices import choose
 from olhar.core.errors import UserError
 from olhar.core.types import ImageRef, Sample
+from olhar.families import Medium
 
 CHROMATIC = "shape:"  # labels of this kind name a colour, so their pictures keep their hue
 DIRECTED = "letter:"  # and of this kind change when mirrored
@@ -89,7 +90,9 @@ class PatchBatches(torch.utils.data.Dataset[PatchBatch]):
         family = choose("families", self.family)
         chosen = [self.labelled[index] for index in self.order[step]]
         images = [pictures.read(ImageRef(picture.path))[0] for picture in chosen]
-        pixels = np.concatenate([family.pixels(image, self.settings) for image in images])
+        views = [family.views([Medium("image", (image.size,))], self.settings)[0] for image in images]
+        looked = zip(images, views, strict=True)
+        pixels = np.concatenate([family.pixels([image], view, self.settings) for image, view in looked])
         sizes = [image.size for image in images]
         maps = [self._maps(picture, size) for picture, size in zip(chosen, sizes, strict=True)]
         classes, marked = (np.stack(part) for part in zip(*maps, strict=True))

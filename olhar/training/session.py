@@ -16,15 +16,16 @@ from olhar.core.choices import choose
 from olhar.core.recipe import ModelParts, Recipe, Training, TrainStage
 from olhar.core.samples import SampleFile
 from olhar.core.store import writing
+from olhar.core.types import Sample
 from olhar.families import Checkpoint as Published
-from olhar.families import Encoder, read_tokenizer
+from olhar.families import Encoder, Spoken, read_tokenizer, views_of
 from olhar.languages import language
 from olhar.prompts import prompt, special_tokens, with_placeholder
 from olhar.training import checkpoints, encode, features, loop, packs, vocabulary
 from olhar.training.batches import PackedBatches
 from olhar.training.encode import EncodedSet
 from olhar.training.energy import EnergyMeter
-from olhar.training.features import FeatureCache
+from olhar.training.features import FeatureCache, Looked
 from olhar.training.objectives import AnswerLearner, PatchLearner
 from olhar.training.optimizers import Group, describe, freeze_all_but, groups
 from olhar.training.patches import PatchBatches, class_names, labelled_pictures
@@ -67,8 +68,7 @@ def _session(recipe: Recipe, run: Path, folder: Path, identity: str, team: Team,
     settings = family.settings(recipe.model)
     tokenizer = team.in_turn(lambda: _tokenizer(recipe, run, folder, family))
     encoder = Encoder(prompt(recipe.train.prompt), recipe.train.variant, with_placeholder(tokenizer), family, settings)
-    image_token = tokenizer.token_to_id(family.IMAGE_TOKEN)
-    model = family.compose(recipe.model, settings, tokenizer.get_vocab_size(), image_token)
+    model = family.compose(recipe.model, settings, tokenizer)
     return _Session(
         recipe, recipe.model, recipe.train, run, folder, identity, model, family, settings, encoder, team, track, say
     )
@@ -131,8 +131,8 @@ class _Session:
 
     def _published(self) -> Published:
         tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))  # without the placeholder
-        names = (self.parts.family, self.settings, self.training.prompt, self.training.variant, self.recipe.language)
-        return Published(self.model, tokenizer, *names)
+        spoken = Spoken(self.training.prompt, self.training.variant, self.recipe.language)
+        return Published(self.model, tokenizer, self.parts.family, self.settings, spoken)
 
     def _records(self) -> list[dict[str, Any]]:
         folders = [self.stage_folder(number) for number in range(len(self.training.stages))]
@@ -229,14 +229,18 @@ class _Session:
         stages = self.training.stages
         trained_before = sum("vision" in stage.trains for stage in stages[:number])
         mixtures = dict.fromkeys(stage.mixture for stage in stages if "vision" not in stage.trains)
-        refs = [ref for name in mixtures for sample in self._samples(name) for ref in sample.media]
+        pictures = [looked for name in mixtures for sample in self._samples(name) for looked in self._looked(sample)]
         folder, exact = self.folder / f"features-{trained_before}", precision(self.training.precision)
         workers = max(self.training.workers + 1, self.training.processes)  # this process only waits meanwhile
         return self.team.in_turn(
             lambda: features.build(
-                folder, refs, self.model, self.parts.family, self.settings, exact, workers, self.track
+                folder, pictures, self.model, self.parts.family, self.settings, exact, workers, self.track
             )
         )
+
+    def _looked(self, sample: Sample) -> Iterable[Looked]:
+        """Every picture of a sample, and how it is looked at."""
+        return zip(sample.media, views_of(sample.media, self.family, self.settings), strict=True)
 
     def _samples(self, mixture: str) -> SampleFile:
         return SampleFile(self.run / "mix" / f"{mixture}.jsonl", self.run)

@@ -5,11 +5,22 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
 from olhar.core.recipe import LanguageModelShape, ModelParts, TowerShape
 from olhar.families import internvl
 
-VOCABULARY, IMAGE_ID = 320, 3
+VOCABULARY = 320
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    """Words that name their ids; ``<img>``, ``</img>`` and ``<IMG_CONTEXT>`` are the last ones."""
+    ordinary = VOCABULARY - len(internvl.SPECIAL_TOKENS)
+    words = Tokenizer(models.WordLevel({"?": 0} | {f"w{id}": id for id in range(1, ordinary)}, unk_token="?"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in internvl.SPECIAL_TOKENS])
+    return words
 
 
 @pytest.fixture
@@ -25,10 +36,10 @@ def parts() -> Callable[..., ModelParts]:
 
 
 @pytest.fixture
-def composed(parts: Callable[..., ModelParts]) -> Callable[..., Any]:
+def composed(parts: Callable[..., ModelParts], tokenizer: Tokenizer) -> Callable[..., Any]:
     def make(seed: int = 0, **changes: Any) -> Any:
         torch.manual_seed(seed)
         chosen = parts(**changes)
-        return internvl.compose(chosen, internvl.settings(chosen), VOCABULARY, IMAGE_ID).eval()
+        return internvl.compose(chosen, internvl.settings(chosen), tokenizer).eval()
 
     return make

@@ -96,9 +96,15 @@ class TestEveryLanguage:
         assert len(language(code).stopwords) >= 40
         assert all(word == word.lower() for word in language(code).stopwords)
 
-    def test_same_roles_and_system_texts_everywhere(self, code: str) -> None:
+    def test_same_roles_labels_and_system_texts_everywhere(self, code: str) -> None:
+        """A language may hold more system texts: those that published models were trained with in it."""
         assert language(code).roles.keys() == language("en").roles.keys()
-        assert language(code).system.keys() == language("en").system.keys()
+        assert language(code).labels.keys() == language("en").labels.keys() == {"image", "frame"}
+        assert language(code).system.keys() >= language("en").system.keys()
+
+    def test_no_two_labels_nor_system_texts_are_the_same(self, code: str) -> None:
+        for named in (language(code).labels, language(code).system):
+            assert len(set(named.values())) == len(named)
 
     def test_scenes_know_every_skill_and_only_slots_that_are_filled(self, code: str) -> None:
         scenes = scenes_of(code)

@@ -14,7 +14,7 @@ from olhar.core.choices import choose
 from olhar.core.recipe import LanguageModelShape, ModelParts, TowerShape, TrainStage
 from olhar.core.samples import SampleFile, writing_samples
 from olhar.core.types import Sample, Turn
-from olhar.families import Encoder
+from olhar.families import Encoder, View, pixels_of, views_of
 from olhar.languages import language
 from olhar.prompts import prompt, special_tokens, with_placeholder
 from olhar.sources import Request, world
@@ -47,8 +47,16 @@ class Bench:
 
     def model(self, seed: int = 0) -> Any:
         torch.manual_seed(seed)
-        image_token = self.tokenizer.token_to_id(self.family.IMAGE_TOKEN)
-        return self.family.compose(PARTS, self.settings, self.tokenizer.get_vocab_size(), image_token)
+        return self.family.compose(PARTS, self.settings, self.tokenizer)
+
+    def looked(self, *samples: Sample) -> tuple[list[tuple[Any, View]], torch.Tensor]:
+        """Every picture with its view, and all their pixels."""
+        pairs = [pair for s in samples for pair in zip(s.media, self.views(s), strict=True)]
+        media, views = [ref for ref, _ in pairs], [view for _, view in pairs]
+        return pairs, torch.from_numpy(pixels_of(media, views, self.family, self.settings))
+
+    def views(self, sample: Sample) -> list[View]:
+        return views_of(sample.media, self.family, self.settings)
 
     def file(self, samples: list[Sample], name: str) -> SampleFile:
         with writing_samples(self.root / name, self.root) as out:

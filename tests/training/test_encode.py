@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from olhar.core import pictures
+from olhar.core import marks
 from olhar.core.errors import UserError
 from olhar.core.types import ImageRef, Sample, Turn
 from olhar.families import Encoder
@@ -48,7 +48,7 @@ def test_without_sharing_every_sample_is_its_own_document(bench: Any) -> None:
 
 def test_neighbours_on_equal_files_with_other_marks_are_not_one_document(bench: Any) -> None:
     ref = next(ref for sample in bench.samples for ref in sample.media if isinstance(ref, ImageRef))
-    marked = ImageRef(ref.path, (pictures.mark("box 0.1 0.1 0.5 0.5 red"),))
+    marked = ImageRef(ref.path, (marks.mark("box 0.1 0.1 0.5 0.5 red"),))
     rows = [
         Sample(f"m{n}", "pt", (Turn("user", (r, "qual?")), Turn("assistant", ("gato",))))
         for n, r in enumerate((ref, marked))

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 
+from olhar.families import normalised, pixels_of
 from olhar.training import features
-from olhar.training.batches import PackedBatches, media_pixels
+from olhar.training.batches import PackedBatches
 from olhar.training.objectives import packed_hidden_states
 from olhar.training.packs import pack_order, plan_packs
 
@@ -17,12 +18,12 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "SHARD", 5)
 
 
-def refs(bench: Any) -> list[Any]:
-    return [ref for sample in bench.samples for ref in sample.media]
+def pictures(bench: Any) -> list[Any]:
+    return bench.looked(*bench.samples)[0]
 
 
 def built(bench: Any, folder: Path, workers: int = 0) -> features.FeatureCache:
-    rows = refs(bench)
+    rows = pictures(bench)
     return features.build(folder, rows, bench.model(), "internvl", bench.settings, "fp32", workers, lambda it, *_: it)
 
 
@@ -30,12 +31,12 @@ def built(bench: Any, folder: Path, workers: int = 0) -> features.FeatureCache:
 def test_kept_features_are_those_of_the_tower(bench: Any, few: None, tmp_path: Path, workers: int) -> None:
     cache, model = built(bench, tmp_path, workers), bench.model()
     assert len(list(tmp_path.glob("*.ends.npy"))) > 2
-    for ref in refs(bench):
-        pixels = torch.from_numpy(media_pixels([ref], bench.family, bench.settings))
+    for ref, view in pictures(bench):
+        pixels = torch.from_numpy(pixels_of([ref], [view], bench.family, bench.settings))
         with torch.no_grad():
-            expected = bench.family.patch_features(model, bench.family.normalised(pixels, bench.settings))
-        assert cache[ref].shape == expected.shape
-        assert torch.allclose(torch.from_numpy(cache[ref].copy()).float(), expected, rtol=2e-3, atol=2e-3)
+            expected = bench.family.patch_features(model, normalised(pixels, bench.settings))
+        assert cache[ref, view].shape == expected.shape
+        assert torch.allclose(torch.from_numpy(cache[ref, view].copy()).float(), expected, rtol=2e-3, atol=2e-3)
 
 
 def test_a_pack_from_features_is_the_pack_from_pictures(bench: Any, few: None, tmp_path: Path) -> None:
@@ -67,7 +68,7 @@ def test_building_draws_no_random_number(bench: Any, few: None, tmp_path: Path, 
     model = bench.model()
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    features.build(tmp_path, refs(bench), model, "internvl", bench.settings, "fp32", 0, track)
+    features.build(tmp_path, pictures(bench), model, "internvl", bench.settings, "fp32", 0, track)
     assert torch.get_rng_state().equal(before)
 
 
@@ -75,5 +76,5 @@ def test_a_cache_goes_to_a_worker_as_its_names(bench: Any, few: None, tmp_path: 
     import pickle
 
     cache = built(bench, tmp_path)
-    ref = refs(bench)[-1]
-    assert (pickle.loads(pickle.dumps(cache))[ref] == cache[ref]).all()
+    looked = pictures(bench)[-1]
+    assert (pickle.loads(pickle.dumps(cache))[looked] == cache[looked]).all()

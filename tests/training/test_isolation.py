@@ -10,8 +10,8 @@ import torch
 from torch.nn import functional
 
 from olhar.core.types import ImageRef, Sample, Turn, VideoRef
-from olhar.families import EncodedSample
-from olhar.training.batches import Batch, Layout, collate, lay_out, media_pixels
+from olhar.families import EncodedSample, normalised
+from olhar.training.batches import Batch, Layout, collate, lay_out
 from olhar.training.encode import EncodedSet
 from olhar.training.objectives import AnswerLearner, answer_loss, packed_hidden_states
 
@@ -25,9 +25,9 @@ def alone(bench: Any, model: Any, sample: Sample) -> tuple[EncodedSample, torch.
     ids = torch.tensor([encoded.ids])
     labels = torch.where(torch.tensor([encoded.trained]), ids, IGNORED)
     inputs = {"input_ids": ids, "labels": labels}
-    pixels = torch.from_numpy(media_pixels(sample.media, bench.family, bench.settings))
+    _, pixels = bench.looked(sample)
     if len(pixels):
-        inputs["pixel_values"] = bench.family.normalised(pixels, bench.settings)
+        inputs["pixel_values"] = normalised(pixels, bench.settings)
     with torch.no_grad():
         done = model(**inputs)
     return encoded, done.logits[0], done.loss
@@ -35,9 +35,8 @@ def alone(bench: Any, model: Any, sample: Sample) -> tuple[EncodedSample, torch.
 
 def packed(bench: Any, encoded: EncodedSet, packs: Sequence[Sequence[int]]) -> tuple[list[Layout], Batch]:
     layouts = [lay_out(encoded, pack) for pack in packs]
-    media = [ref for layout in layouts for row in layout.rows for ref in bench.samples[row].media]
-    pixels = torch.from_numpy(media_pixels(media, bench.family, bench.settings))
-    return layouts, collate(layouts, 0, pixels=pixels)
+    pairs, pixels = bench.looked(*(bench.samples[row] for layout in layouts for row in layout.rows))
+    return layouts, collate(layouts, 0, pixels=pixels, views=[view for _, view in pairs])
 
 
 def places(encoded: EncodedSet, packs: Sequence[Sequence[int]]) -> dict[int, tuple[int, list[int]]]:
@@ -177,8 +176,8 @@ def test_a_step_trains_only_what_the_pack_holds(bench: Any) -> None:
     for row in rows:
         single = bench.encoder.sample(bench.samples[row])
         ids, trained = torch.tensor([single.ids]), torch.tensor([single.trained])
-        pixels = torch.from_numpy(media_pixels(bench.samples[row].media, bench.family, bench.settings))
-        images = {"pixel_values": bench.family.normalised(pixels, bench.settings)} if len(pixels) else {}
+        _, pixels = bench.looked(bench.samples[row])
+        images = {"pixel_values": normalised(pixels, bench.settings)} if len(pixels) else {}
         logits = model(input_ids=ids, **images).logits[0, :-1][trained[0, 1:]]
         summed = functional.cross_entropy(logits, ids[0, 1:][trained[0, 1:]], reduction="sum")
         (summed / len(batch.targets)).backward()

@@ -1,0 +1,46 @@
+"""How a checkpoint is spoken to: its prompt, and what follows from it for tokenizer and chat template."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from olhar.core.errors import UserError
+from olhar.languages import language
+from olhar.prompts import prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """Which prompt the checkpoint was trained with; ``system`` only where it is not the language's own text.
+
+    ``language`` is the prompt's (whose role words and system text it writes), not that of the questions.
+    """
+
+    prompt: str
+    variant: str | None
+    language: str
+    system: str | None = None
+
+    def stop_ids(self, tokenizer: Tokenizer) -> list[int]:
+        """Ids that end an answer; raises ``UserError`` where the tokenizer knows none."""
+        stops = prompt(self.prompt).stop(language(self.language), self.variant)
+        ids = [id for stop in stops if (id := tokenizer.token_to_id(stop)) is not None]
+        if not ids:
+            raise UserError(
+                "the tokenizer does not know where an answer ends",
+                f"{', '.join(map(repr, stops))} of the prompt {self.prompt!r}",
+                "use a tokenizer that knows the prompt's end-of-turn token",
+            )
+        return ids
+
+    def chat_template(self, family: Any, settings: Any) -> str:
+        """The jinja2 template that writes this prompt for transformers-style messages."""
+        written: str = prompt(self.prompt).chat_template(
+            language(self.language),
+            self.variant,
+            family.picture_text(settings),
+            family.video_text(settings),
+            system=self.system,
+        )
+        return written

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 from olhar.core.types import Mark
 
 WIDTH, RADIUS = 3.0, 8.0  # of a line and of a point, where a mark says none; pixels of the model's input
+ALPHA = 128
 Point = tuple[float, float]
 
 
@@ -18,7 +19,7 @@ class Canvas:
     def __init__(self, size: tuple[int, int], mark: Mark, scale: float) -> None:
         self.layer = Image.new("L", size)
         self.pen = ImageDraw.Draw(self.layer)
-        self.mark, self.scale, self.ink = mark, scale, mark.alpha
+        self.mark, self.scale, self.ink = mark, scale, ALPHA if mark.alpha is None else mark.alpha
         self.width = self.length(WIDTH if mark.width is None else mark.width)
         self.points = self.pixels(mark.geometry)
 

@@ -91,7 +91,8 @@ def mark(text: str) -> Mark:
     if reason is None:
         try:
             width = float(said["width"]) if "width" in said else None
-            found = Mark(shape, said.get("colour", "red"), numbers, width, int(said.get("alpha", "128")))
+            alpha = int(said["alpha"]) if "alpha" in said else None
+            found = Mark(shape, said.get("colour", "red"), numbers, width, alpha)
         except ValueError:
             reason = "width and alpha are numbers, alpha a whole one"
         else:
@@ -123,7 +124,7 @@ def _problem(mark: Mark) -> str | None:
         return f"there is no colour {mark.colour!r}; there are {', '.join(COLOURS)}"
     if len(_rgb(mark)) != 3 or not all(isinstance(part, int) and 0 <= part <= 255 for part in _rgb(mark)):
         return "a colour is a name or three whole numbers from 0 to 255"
-    if not 1 <= mark.alpha <= 255:
+    if mark.alpha is not None and not 1 <= mark.alpha <= 255:
         return "alpha goes from 1 (hardly seen) to 255 (opaque)"
     if mark.width is not None and not 0 <= mark.width <= WIDEST:
         return f"width goes from 0 to {WIDEST:g}"

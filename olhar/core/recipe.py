@@ -120,6 +120,13 @@ class TrainStage(_Model):
         return self
 
 
+class MarkPen(_Model):
+    """How marks are drawn on the pictures trained on, so that a person's marks are drawn alike: ``core.types.Pen``."""
+
+    width: Annotated[float, Field(ge=0)] | None = None
+    alpha: Annotated[int, Field(ge=1, le=255)] | None = None
+
+
 class Training(_Model):
     """How to train. ``max_tokens`` is a pack's length; ``isolate_questions`` hides samples on the same images
     from each other while they share the images' tokens."""
@@ -128,6 +135,7 @@ class Training(_Model):
     variant: str | None = None
     max_tokens: PositiveInt
     isolate_questions: bool = False
+    marks: MarkPen = MarkPen()
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     processes: PositiveInt = 1  # that share every step's batch on this machine
     threads: PositiveInt = 1  # of each process

@@ -20,16 +20,32 @@ class Mark:
     ``colour`` is one of ``core.marks.COLOURS`` or (red, green, blue); ``geometry`` is x, y, x, y, … in [0, 1] image
     coordinates, its meaning by shape in ``core.marks.draw``; ``further`` are more polygons of one mask. ``width`` is
     in pixels of an image as large as the model's input (None: 3, and 8 as the radius of a point); ``alpha`` is
-    1 to 255; an arrow whose head is not ``filled`` has an open one.
+    1 to 255 (None: 128); an arrow whose head is not ``filled`` has an open one.
     """
 
     shape: str
     colour: str | tuple[int, int, int]
     geometry: tuple[float, ...]
     width: float | None = None
-    alpha: int = 128
+    alpha: int | None = None
     further: tuple[tuple[float, ...], ...] = ()
     filled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Pen:
+    """How marks are drawn that say nothing of their own: width and alpha of a ``Mark``."""
+
+    width: float | None = None
+    alpha: int | None = None
+
+    def take(self, mark: Mark) -> Mark:
+        """The mark as this pen draws it."""
+        width = self.width if mark.width is None and mark.shape != "point" else mark.width
+        return replace(mark, width=width, alpha=self.alpha if mark.alpha is None else mark.alpha)
+
+
+USUAL_PEN = Pen()  # leaves marks as they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +239,7 @@ def _mark_to_json(mark: Mark) -> dict[str, Any]:
     row: dict[str, Any] = {"shape": mark.shape, "colour": mark.colour, "geometry": mark.geometry}
     if mark.width is not None:
         row["width"] = mark.width
-    if mark.alpha != 128:
+    if mark.alpha is not None:
         row["alpha"] = mark.alpha
     if mark.further:
         row["further"] = mark.further
@@ -235,5 +251,5 @@ def _mark_to_json(mark: Mark) -> dict[str, Any]:
 def _mark_from_json(row: Mapping[str, Any]) -> Mark:
     colour = row["colour"] if isinstance(row["colour"], str) else tuple(row["colour"])
     further = tuple(tuple(polygon) for polygon in row.get("further", ()))
-    geometry, width, alpha = tuple(row["geometry"]), row.get("width"), row.get("alpha", 128)
+    geometry, width, alpha = tuple(row["geometry"]), row.get("width"), row.get("alpha")
     return Mark(row["shape"], colour, geometry, width, alpha, further, row.get("filled", True))

@@ -1,6 +1,7 @@
 """Turns become text and the character spans that are trained. One published prompt form a file.
 
-A prompt file holds ``VARIANTS``, ``render``, ``stop`` and ``chat_template`` (see ``Prompt``). What it writes
+A prompt file holds ``VARIANTS``, ``render``, ``stop`` and ``chat_template`` (see ``Prompt``); and
+``SINGLE_QUESTIONS = True`` where its models never saw a second question in one conversation. What it writes
 around the turns is punctuation and special tokens only: role words and system texts are asked of the language.
 That language is the template's and need not be the conversation's: a checkpoint trained with English role
 words goes on using them when it answers in Portuguese.

@@ -11,9 +11,10 @@ mpt             ``mpt`` (LLaVA)                    no line break; ``mpt``
 direct          ``chatml_direct`` (LLaVA)          no line break; ``direct``
 =============== ================================== ======================================================
 
-Trained is the answer with its ``<|im_end|>``; the line break after it is not. InternVL's own system text is
-not in the language: pass ``system=`` for a checkpoint that was trained with it. Images keep their places;
-those that lead a turn, and a single one from anywhere, stand in front, each on a line of its own.
+Trained is the answer with its ``<|im_end|>``; the line break after it is not. InternVL's own system texts are
+Chinese whatever is spoken (``internvl2_5`` and ``internvl_hermes`` of that language): pass one as ``system=`` for
+a checkpoint that was trained with it. Images keep their places; those that lead a turn, and a single one from
+anywhere, stand in front, each on a line of its own.
 """
 
 import re

@@ -8,6 +8,7 @@ from olhar.languages import Language
 from olhar.prompts._form import Form, FormPrompt
 
 VARIANTS = ("tokens",)
+SINGLE_QUESTIONS = True  # what its models are trained on; a chat asks each question anew
 
 
 def _written(language: Language, variant: str) -> Form:

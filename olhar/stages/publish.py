@@ -177,7 +177,7 @@ def _tower_writer(context: Context) -> Callable[[Path], None]:
         from olhar.families import load, write_tower
 
         checkpoint = load(context.run.path / "train" / "model")
-        write_tower(checkpoint.model, checkpoint.family, checkpoint.settings, folder)
+        write_tower(checkpoint.model, checkpoint.settings, folder)
 
     return write
 

@@ -90,7 +90,8 @@ class PatchBatches(torch.utils.data.Dataset[PatchBatch]):
         family = choose("families", self.family)
         chosen = [self.labelled[index] for index in self.order[step]]
         images = [pictures.read(ImageRef(picture.path))[0] for picture in chosen]
-        views = [family.views([Medium("image", (image.size,))], self.settings)[0] for image in images]
+        # a video of one frame: every family squashes a frame into one tile, whatever it does with an image
+        views = [family.views([Medium("video", (image.size,))], self.settings)[0] for image in images]
         looked = zip(images, views, strict=True)
         pixels = np.concatenate([family.pixels([image], view, self.settings) for image, view in looked])
         sizes = [image.size for image in images]

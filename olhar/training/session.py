@@ -16,7 +16,7 @@ from olhar.core.choices import choose
 from olhar.core.recipe import ModelParts, Recipe, Training, TrainStage
 from olhar.core.samples import SampleFile
 from olhar.core.store import writing
-from olhar.core.types import Sample
+from olhar.core.types import Pen, Sample
 from olhar.families import Checkpoint as Published
 from olhar.families import Encoder, Spoken, read_tokenizer, views_of
 from olhar.languages import language
@@ -132,7 +132,8 @@ class _Session:
     def _published(self) -> Published:
         tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))  # without the placeholder
         spoken = Spoken(self.training.prompt, self.training.variant, self.recipe.language)
-        return Published(self.model, tokenizer, self.parts.family, self.settings, spoken)
+        pen = Pen(self.training.marks.width, self.training.marks.alpha)
+        return Published(self.model, tokenizer, self.parts.family, self.settings, spoken, pen)
 
     def _records(self) -> list[dict[str, Any]]:
         folders = [self.stage_folder(number) for number in range(len(self.training.stages))]

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from olhar.core.recipe import LanguageModelShape, ModelParts, TowerShape
 from olhar.core.types import ImageRef, Turn, VideoRef
 from olhar.families import Checkpoint, Encoder, Medium, Spoken, embedded, feature_ids, load, normalised, pixels_of
 from olhar.families import views_of as views_of_media
+from olhar.families._checkpoint import read_sidecar, sidecar
 from olhar.families._writing import SIDECAR
 from olhar.prompts import prompt, with_placeholder
 
@@ -135,11 +135,10 @@ def test_roles_part_all_parameters(checkpoint: Checkpoint) -> None:
     assert all(roles[role] for role in ("vision", "connector", "language"))
 
 
-def test_settings_survive_json(checkpoint: Checkpoint) -> None:
-    from olhar.families._checkpoint import _settings
-
-    row = json.loads(json.dumps(asdict(checkpoint.settings)))
-    assert _settings(checkpoint.family, row) == checkpoint.settings
+def test_settings_survive_json(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    (tmp_path / SIDECAR).write_text(json.dumps(sidecar(checkpoint.family_name, checkpoint.settings, checkpoint.spoken)))
+    said = read_sidecar(tmp_path)
+    assert said and (said.settings, said.spoken) == (checkpoint.settings, checkpoint.spoken)
 
 
 @pytest.fixture(scope="module")

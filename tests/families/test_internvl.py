@@ -196,8 +196,8 @@ def test_a_new_start_is_the_one_promised(composed: COMPOSE) -> None:
 def test_a_pretrained_tower_is_kept_as_it_is(
     composed: COMPOSE, parts: Callable[..., ModelParts], tmp_path: Path
 ) -> None:
-    first, layout = composed(seed=4), replace(LAYOUTS[1], **IMAGENET)
-    write_tower(first, internvl, layout, tmp_path)
+    first, layout = composed(seed=4), replace(LAYOUTS[0], **IMAGENET)
+    write_tower(first, layout, tmp_path)
     assert internvl.settings(parts(tower=str(tmp_path))) == layout, "how it saw its pictures is read with it"
     second = composed(seed=5, tower=str(tmp_path))
     for name, value in first.model.vision_tower.state_dict().items():

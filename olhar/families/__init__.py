@@ -12,6 +12,8 @@ without torch
     ``DISK_NAMES``       ((name in the live model, name on disk), ...), prefixes; the first that fits counts
     ``configs(settings) -> {file name: content}``   the processors that plain transformers loads beside the weights
     ``picture_text(settings)``, ``video_text(settings)``   what a chat template writes for one (None: it cannot)
+    ``usage(settings) -> (class of transformers that loads the processor, lines of Python)``   for model cards: how
+                         ``processor`` and ``tokenizer`` make ``inputs`` of ``image`` and ``messages``
     ``recognises(source) -> bool``, ``conversion(source) -> Conversion``   see ``olhar.families._conversion``
 
 with torch, imported inside the functions
@@ -29,6 +31,7 @@ from olhar.families._checkpoint import Checkpoint, Loading, load, read_tokenizer
 from olhar.families._encoding import EncodedSample, Encoder, pixels_of, views_of
 from olhar.families._model import embedded, feature_ids, normalised
 from olhar.families._spoken import Spoken
+from olhar.families._tokens import add_tokens
 from olhar.families._views import Budget, Medium, View, budget
 from olhar.families._writing import write_tower
 
@@ -41,6 +44,7 @@ __all__ = [
     "Medium",
     "Spoken",
     "View",
+    "add_tokens",
     "budget",
     "embedded",
     "feature_ids",

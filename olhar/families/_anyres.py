@@ -142,3 +142,15 @@ def _cut(image: Image.Image, grid: Pair, side: int) -> list[Image.Image]:
         for row in range(rows)
         for column in range(columns)
     ]
+
+
+USAGE = """\
+inputs = processor([[image]], return_tensors="pt")  # one sample of one image
+count = len(model.get_image_features(**inputs).pooler_output[0])  # tokens that the image takes
+text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+text = text.replace("<image>", "<image>" * count)
+inputs |= tokenizer(text, return_tensors="pt")"""
+
+
+def usage(settings: Settings) -> tuple[str, str]:
+    return "AutoImageProcessor", USAGE

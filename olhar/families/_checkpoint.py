@@ -1,32 +1,37 @@
 """A checkpoint folder: what plain transformers loads, and ``olhar.json`` for what it has no place for."""
 
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tokenizers import Tokenizer
 
 from olhar.core.choices import choose
 from olhar.core.errors import UserError
-from olhar.core.store import disk_errors, read_json
+from olhar.core.store import read_json
+from olhar.core.types import USUAL_PEN, Pen
 from olhar.families._loading import Loading, load_model
 from olhar.families._made import Made, in_memory
 from olhar.families._spoken import Spoken
-from olhar.families._writing import SIDECAR, pad_token, write_folder
+from olhar.families._writing import SIDECAR, pad_token, write_folder, writing_folder
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A model with all that is needed to ask it something. ``origin``: what it was converted from, if it was."""
+    """A model with all that is needed to ask it something.
+
+    pen: how marks were drawn on the pictures it was trained on. origin: what it was converted from, if it was.
+    """
 
     model: Any
     tokenizer: Tokenizer
     family_name: str
     settings: Any
     spoken: Spoken
+    pen: Pen = USUAL_PEN
     origin: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -43,16 +48,12 @@ class Checkpoint:
 
     def save(self, folder: Path) -> None:
         """Write the folder whole: beside its place first, then renamed into it."""
-        temporary = folder.with_name(folder.name + ".partial")
-        with disk_errors(folder):
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
+        with writing_folder(folder) as temporary:
             self._write(temporary)
             shutil.rmtree(folder, ignore_errors=True)
-            os.replace(temporary, folder)
 
     def _write(self, folder: Path) -> None:
-        described = sidecar(self.family_name, self.settings, self.spoken, self.origin)
+        described = sidecar(self.family_name, self.settings, self.spoken, self.pen, self.origin)
         config, tensors = self.model.config, weights(self.model)
         write_folder(folder, self.family, config, self.settings, tensors, self.tokenizer, self.spoken, described)
 
@@ -68,10 +69,47 @@ def weights(model: Any) -> dict[str, Made]:
     return found
 
 
-def sidecar(family_name: str, settings: Any, spoken: Spoken, origin: Mapping[str, Any]) -> dict[str, Any]:
+def sidecar(
+    family_name: str,
+    settings: Any,
+    spoken: Spoken,
+    pen: Pen = USUAL_PEN,
+    origin: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
     """The content of ``olhar.json``."""
-    row = {"family": family_name, "settings": asdict(settings), **asdict(spoken)}
+    row = {"family": family_name, "settings": asdict(settings), **asdict(spoken), "pen": asdict(pen)}
     return row | ({"origin": dict(origin)} if origin else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What ``olhar.json`` says of a checkpoint."""
+
+    family_name: str
+    settings: Any
+    spoken: Spoken
+    pen: Pen
+    origin: Mapping[str, Any]
+
+
+def read_sidecar(folder: Path) -> Described | None:
+    """What olhar wrote beside the weights; None where it did not. Raises ``UserError`` where a part is missing."""
+    path = folder / SIDECAR
+    if not path.is_file():
+        return None
+    row = read_json(path)
+    try:
+        family = choose("families", row["family"])
+        settings = family.Settings(**{key: _frozen(value) for key, value in row["settings"].items()})
+        spoken = Spoken(row["prompt"], row["variant"], row["language"], row.get("system"))
+        return Described(row["family"], settings, spoken, Pen(**row.get("pen", {})), row.get("origin", {}))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"this file does not say {error}", str(path), "publish or convert it again") from error
+
+
+def _frozen(value: Any) -> Any:
+    """JSON's lists as the tuples they were."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def load(folder: Path, loading: Loading | None = None) -> Checkpoint:
@@ -79,31 +117,15 @@ def load(folder: Path, loading: Loading | None = None) -> Checkpoint:
 
     Raises ``UserError`` where the folder is not one, or its weights are not exactly those of its model.
     """
-    path = folder / SIDECAR
-    if not path.is_file():
+    said = read_sidecar(folder)
+    if said is None:
         raise UserError(
             "this is not a checkpoint of olhar",
             str(folder),
             f"name a folder that holds {SIDECAR}, or a finished run; `olhar convert` makes one of other checkpoints",
         )
-    row = read_json(path)
-    try:
-        family = choose("families", row["family"])
-        settings = _settings(family, row["settings"])
-        spoken = Spoken(row["prompt"], row["variant"], row["language"], row.get("system"))
-    except (KeyError, TypeError) as error:
-        raise UserError(f"this file does not say {error}", str(path), "publish or convert it again") from error
     model, tokenizer = load_model(folder, loading or Loading()), read_tokenizer(folder)
-    return Checkpoint(model, tokenizer, row["family"], settings, spoken, row.get("origin", {}))
-
-
-def _settings(family: Any, row: Mapping[str, Any]) -> Any:
-    return family.Settings(**{key: _frozen(value) for key, value in row.items()})
-
-
-def _frozen(value: Any) -> Any:
-    """JSON's lists as the tuples they were."""
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+    return Checkpoint(model, tokenizer, said.family_name, said.settings, said.spoken, said.pen, said.origin)
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:

@@ -4,11 +4,12 @@ Names and meanings are those of OpenGVLab/InternVL, ``internvl_chat``. What tran
 refused, with the reason: nothing is converted to a model that answers differently.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from olhar.core.errors import UserError
-from olhar.families import _flat, _original, _tiles, _towers
+from olhar.families import _flat, _tiles, _towers
 from olhar.families._conversion import Conversion, Made, Source, Spoken, renamed
 from olhar.families._tiles import DOWNSAMPLE, Settings
 from olhar.languages import language
@@ -25,6 +26,7 @@ TEMPLATES = {  # name in config.json -> variant of the prompt ``chatml``, and it
 }
 LORA = {"vision_model.": "use_backbone_lora", "language_model.": "use_llm_lora"}  # part -> the key of its rank
 LORA_SCALE = 2  # alpha over rank, fixed in the published code
+FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<side>[AB])\.default\.weight")
 NORMS = ("layer_norm", "rms_norm")
 VISION_KEYS = (  # of the same name and meaning in transformers' configuration
     *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_channels"),
@@ -58,16 +60,19 @@ OTHERS = {
 
 
 def recognises(source: Source) -> bool:
-    return source.config.get("model_type") == MODEL_TYPE or ARCHITECTURE in source.config.get("architectures", ())
+    return source.config.get("model_type") == MODEL_TYPE or ARCHITECTURE in (source.config.get("architectures") or ())
 
 
 def conversion(source: Source) -> Conversion:
     """What becomes of an ``InternVLChatModel``; raises ``UserError`` for what transformers' class cannot compute."""
-    config, where = source.config, _original.where_of(source)
+    config, where = source.config, str(source.folder / "config.json")
     layout, said = _layout(config, where), _spoken(config, where)
-    stored, tables = _original.persistent(source.tensors)
-    tensors, notes = _merged(stored, config, where)
-    kept, _ = renamed(dict(_split(tensors)), _rules(config))
+    tensors, notes = _merged(source.tensors, config, where)
+    kept, _ = renamed(dict(_split(tensors)), _rules(_said(config["vision_config"], "num_hidden_layers", where)))
+    if config["template"] == "internlm2-chat":
+        notes.append(
+            "in training, the template internlm2-chat put <s> before every conversation; when asked, it did not"
+        )
     return Conversion(
         layout=f"{ARCHITECTURE} of InternVL",
         config={
@@ -83,7 +88,6 @@ def conversion(source: Source) -> Conversion:
         settings=layout,
         tensors=kept,
         spoken=said,
-        left_out=tables,
         notes=tuple(notes),
     )
 
@@ -124,10 +128,9 @@ def _layout(config: Mapping[str, Any], where: str) -> Settings:
         thumbnail=most > 1 and _said(config, "use_thumbnail", where),
         mean=_towers.IMAGENET_MEAN,
         std=_towers.IMAGENET_STD,
-        **_tiles.labels(),
     )
     _tiles.processor(layout)  # raises where transformers' processor cannot repeat it
-    return _tiles.shuffled(layout, where)
+    return _tiles.shuffled(_tiles.labelled(layout), where)
 
 
 def _spoken(config: Mapping[str, Any], where: str) -> Spoken:
@@ -162,7 +165,8 @@ def _vision_config(config: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 def _layer(config: Mapping[str, Any], where: str) -> int:
     """Which hidden state of the tower is read, counted from its end where transformers needs that."""
-    layer, layers = int(_said(config, "select_layer", where)), config["vision_config"]["num_hidden_layers"]
+    layer = int(_said(config, "select_layer", where))
+    layers = int(_said(config["vision_config"], "num_hidden_layers", where))
     if not -layers - 1 <= layer <= layers:
         _refuse(f"select_layer is {layer}, of a tower with {layers} layers", where, "correct it")
     return layer or -layers - 1  # transformers takes 0 for none at all
@@ -185,12 +189,12 @@ def _text_config(config: Mapping[str, Any], where: str) -> dict[str, Any]:
     }
 
 
-def _rules(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Every prefix of the layout and what it becomes."""
+def _rules(layers: int) -> Iterator[tuple[str, str]]:
+    """Every prefix of the layout and what it becomes, of a tower with so many layers."""
     yield from OTHERS.items()
     for old, new in EMBEDDINGS.items():
         yield f"vision_model.embeddings.{old}", f"model.vision_tower.embeddings.{new}"
-    for number in range(config["vision_config"]["num_hidden_layers"]):
+    for number in range(layers):
         for old, new in LAYER.items():
             yield f"vision_model.encoder.layers.{number}.{old}", f"model.vision_tower.encoder.layer.{number}.{new}"
 
@@ -215,32 +219,29 @@ def _rows(start: int, count: int) -> "Callable[[torch.Tensor], torch.Tensor]":
 
 
 def _merged(tensors: Mapping[str, Made], config: Mapping[str, Any], where: str) -> tuple[dict[str, Made], list[str]]:
-    """Weights with the low-rank updates that the published training code stores beside them added in."""
-    plain: dict[str, Made] = {}
-    updates: dict[str, dict[str, Made]] = {}
+    """Weights with the low-rank updates added in that the published training code stores beside them."""
     ranks = {part: config.get(key) or 0 for part, key in LORA.items()}
+    plain: dict[str, Made] = {}
+    factors: dict[str, dict[str, Made]] = {}  # module -> its A and B
     for name, made in tensors.items():
-        part = next((part for part, rank in ranks.items() if rank and name.startswith(part)), None)
-        bare = name.replace(".base_model.model.", ".", 1).replace(".base_layer.", ".") if part else name
-        for side in ("A", "B"):
-            if part and bare.endswith(f".lora_{side}.default.weight"):
-                target = bare.removesuffix(f".lora_{side}.default.weight") + ".weight"
-                updates.setdefault(target, {})[side] = made
-                break
+        wrapped = any(rank and name.startswith(part) for part, rank in ranks.items())
+        bare = name.replace(".base_model.model.", ".", 1).replace(".base_layer.", ".") if wrapped else name
+        if found := FACTOR.fullmatch(bare) if wrapped else None:
+            factors.setdefault(found["module"], {})[found["side"]] = made
         else:
             plain[bare] = made
     for part, rank in ranks.items():
-        if rank and not any(target.startswith(part) for target in updates):
-            _refuse(
-                f"{LORA[part]} is {rank}, but there is no low-rank update of {part[:-1]} among the weights",
-                where,
-                f"set {LORA[part]} to 0 if it is merged already",
-            )
-    for target, pair in updates.items():
-        if target not in plain or pair.keys() != {"A", "B"}:
-            _refuse(f"the low-rank update of {target} is not whole", where, "check that the folder is whole")
-        plain[target] = _updated(plain[target], pair["A"], pair["B"])
-    return plain, [f"merged the low-rank updates of {len(updates)} layers"] if updates else []
+        own = [module for module in factors if module.startswith(part)]
+        if rank and not own:
+            what = f"{LORA[part]} is {rank}, but there is no low-rank update of {part[:-1]} among the weights"
+            _refuse(what, where, f"set {LORA[part]} to 0 if it is merged already")
+        for module in own:
+            name, pair = f"{module}.weight", factors[module]
+            if name not in plain or pair.keys() != {"A", "B"} or pair["A"].shape[0] != rank:
+                what = f"the low-rank update of {module} is not whole, or not of rank {rank}"
+                _refuse(what, where, "check that the folder is whole")
+            plain[name] = _updated(plain[name], pair["A"], pair["B"])
+    return plain, [f"merged the low-rank updates of {len(factors)} layers"] if factors else []
 
 
 def _updated(base: Made, down: Made, up: Made) -> Made:

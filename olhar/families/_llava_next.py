@@ -34,7 +34,7 @@ RULES = (
     ("model.norm.", "model.language_model.norm."),
     ("lm_head.", "lm_head."),
 )
-CONNECTOR = (  # key, the only value that transformers' class can carry, what an absent key means, why no other
+CONNECTOR = (  # key, the only value that transformers' class can carry, what no value means, why no other
     ("mm_projector_type", "mlp2x_gelu", "linear", "its projector is two layers with a GELU between"),
     ("mm_resampler_type", None, None, "it has no resampler"),
     ("mm_use_im_start_end", False, False, "it puts nothing around an image"),
@@ -110,7 +110,8 @@ def _check(source: Source, wanted: tuple[tuple[str, Any, Any, str], ...]) -> Non
         what = f"the language model of {source.config.get('model_type')!r} is not known here"
         raise UserError(what, _where(source), f"convert checkpoints whose architecture is {QWEN[1]}")
     for key, value, absent, reason in wanted:
-        found = source.config.get(key, absent)
+        found = source.config.get(key)
+        found = absent if found is None else found
         if found != value:
             what = f"{key} is {found!r}, which transformers' class cannot carry: {reason}"
             raise UserError(what, _where(source), f"use a checkpoint that was trained with {value!r}")

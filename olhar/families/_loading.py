@@ -11,7 +11,7 @@ from olhar.core.errors import UserError
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 Quantize = Literal["4bit", "8bit"]
-UNQUANTIZED = ["vision_tower", "multi_modal_projector", "lm_head"]  # few weights, and what an image is read with
+UNQUANTIZED = ["model.vision_tower", "model.multi_modal_projector", "lm_head"]  # few weights; they read the image
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,10 @@ def load_model(folder: Path, loading: Loading) -> Any:
     options = loading.options()
     try:
         model, report = _from_pretrained(folder, **options)
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
+    except ImportError as error:
+        fix = "leave --attention out, or install what the message names"
+        raise UserError(f"this machine cannot run it so: {error}", "--attention", fix) from error
+    except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"the model cannot be loaded: {error}", str(folder), "write the folder again") from error
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if report[kind]:

@@ -9,7 +9,6 @@ from olhar.families import _squares, _towers
 from olhar.families._conversion import Conversion, Made, Source, Spoken, renamed
 
 TOWER_RULES = (("vision_model.", "model.vision_tower."),)
-COUNTED_ANEW = ("rotary_emb.inv_freq", "embeddings.position_ids")  # tables that older files hold beside the weights
 STRATEGIES: dict[str, _squares.Strategy] = {"patch": "default", "cls_patch": "full"}
 
 
@@ -74,17 +73,15 @@ def tower(source: Source, original: Original, kinds: Collection[str]) -> Tower:
     config = _tower_config(source, original, kinds, bool(inside))
     processor = own.read_json("preprocessor_config.json") if own else None
     if own is not None and own.tensors and not (inside and trained):
-        tensors, left_out = persistent(own.tensors)
         unread = dict.fromkeys(inside, "a tower that was not trained is read from its own folder")
         note = f"the vision tower is that of {own.folder}"
-        return Tower(config, renamed(tensors, TOWER_RULES)[0], processor, left_out | unread, note)
+        return Tower(config, renamed(own.tensors, TOWER_RULES)[0], processor, unread, note)
     if not inside:
         what = f"this checkpoint holds no vision tower, and the weights of {original.tower_name!r} are not here"
         raise UserError(what, where_of(source), "download that tower and name its folder: --tower PATH")
-    tensors, left_out = persistent(inside)
     reason = "" if trained else f", for no folder holds the weights of {original.tower_name!r}"
-    kept = renamed(tensors, [(original.tower + old, new) for old, new in TOWER_RULES])[0]
-    return Tower(config, kept, processor, left_out, f"the vision tower is the one in the checkpoint{reason}")
+    kept, _ = renamed(inside, [(original.tower + old, new) for old, new in TOWER_RULES])
+    return Tower(config, kept, processor, {}, f"the vision tower is the one in the checkpoint{reason}")
 
 
 def _trained(config: Mapping[str, Any]) -> bool:
@@ -98,19 +95,23 @@ def _tower_config(source: Source, original: Original, kinds: Collection[str], in
     if original.said is not None:
         return _towers.checked(original.said, kinds, where_of(source))
     if source.tower is not None:
-        return _towers.checked(_towers.vision_part(source.tower.config), kinds, str(source.tower.folder))
+        return _towers.checked(source.tower.config, kinds, str(source.tower.folder))
     if name in _towers.KNOWN:
-        return _towers.checked(_towers.KNOWN[name], kinds, name)
+        config = _towers.checked(_towers.KNOWN[name], kinds, name)
+        _check_known(source, original, config)
+        return config
     has = "does not say how its vision tower is built" if inside else "holds no vision tower"
     what = f"this checkpoint {has}, and {name!r} is neither a folder here nor a known tower"
     raise UserError(what, where_of(source), "download that tower and name its folder: --tower PATH")
 
 
-def persistent(tensors: Mapping[str, Made]) -> tuple[dict[str, Made], dict[str, str]]:
-    """The tensors without the tables that every class counts anew, and those by name with that reason."""
-    tables = [name for name in tensors if name.endswith(COUNTED_ANEW)]
-    kept = {name: made for name, made in tensors.items() if name not in tables}
-    return kept, dict.fromkeys(tables, "a table that is counted anew")
+def _check_known(source: Source, original: Original, config: Mapping[str, Any]) -> None:
+    """Raises ``UserError`` where the tower in the checkpoint cannot be the one that its name says."""
+    patches = source.tensors.get(f"{original.tower}vision_model.embeddings.patch_embedding.weight")
+    width, patch = config["hidden_size"], config["patch_size"]
+    if patches is not None and patches.shape != (width, 3, patch, patch):
+        what = f"the tower in this checkpoint is not {original.tower_name!r}, whose patches have another shape"
+        raise UserError(what, where_of(source), "name the folder of the tower that it was trained with: --tower PATH")
 
 
 def settings(original: Original, tower: Tower, where: str) -> _squares.Settings:
@@ -128,7 +129,7 @@ def settings(original: Original, tower: Tower, where: str) -> _squares.Settings:
 def feature_layer(value: Any, tower: Tower, where: str) -> int:
     """The layer of the tower that is read, if it has one of that number; raises ``UserError``."""
     layers = tower.config["num_hidden_layers"]
-    if not isinstance(value, int) or not -layers - 1 <= value <= layers:
+    if not isinstance(value, int) or value == 0 or not -layers - 1 <= value <= layers:  # transformers takes 0 for none
         what = f"the layer to select is {value!r}, and the tower has {layers} layers"
         raise UserError(what, where, "name the tower that the checkpoint was trained with: --tower PATH")
     return value
@@ -155,34 +156,17 @@ def planned(
         config: what transformers' configuration says beside its two parts.
 
     Raises:
-        UserError: an unknown tensor, or a language model that transformers does not know.
+        UserError: an unknown tensor.
     """
-    tied = _tied(original.text, where_of(source))
-    parts = (original.tower, original.connector)
-    others, tables = persistent({name: made for name, made in source.tensors.items() if not name.startswith(parts)})
-    head = next(old for old, new in original.language_rules if new == "lm_head.")
-    unused = {f"{head}weight": "the output layer is tied to the word embeddings"} if tied else {}
-    language, left_out = renamed(others, original.language_rules, unused)
+    elsewhere = (original.tower, original.connector)
+    others = {name: made for name, made in source.tensors.items() if not name.startswith(elsewhere)}
+    language, _ = renamed(others, original.language_rules)
     written = {
         "vision_config": dict(seen.config),
         "text_config": dict(original.text),
         "image_seq_length": settings.tokens,
-        "tie_word_embeddings": tied,
+        "tie_word_embeddings": bool(original.text.get("tie_word_embeddings", False)),
         **config,
     }
     tensors = {**language, **seen.tensors, **connector}
-    dropped = {**left_out, **tables, **seen.left_out}
-    return Conversion(original.layout, written, settings, tensors, original.spoken, dropped, (seen.note,))
-
-
-def _tied(text: Mapping[str, Any], where: str) -> bool:
-    """Whether the language model's output layer is its word embeddings, as its class sees it."""
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.for_model(**text)
-    except (ValueError, TypeError, KeyError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        what = f"transformers does not know this language model: {reason}"
-        raise UserError(what, where, "convert checkpoints whose language model is one of transformers' own") from error
-    return bool(config.tie_word_embeddings)
+    return Conversion(original.layout, written, settings, tensors, original.spoken, seen.left_out, (seen.note,))

@@ -22,6 +22,18 @@ class Spoken:
     language: str
     system: str | None = None
 
+    def other(self, name: str | None, code: str | None) -> "Spoken":
+        """Another prompt (``NAME`` or ``NAME/VARIANT``), or the same in another language, with its own system text.
+
+        Raises ``UserError`` for names that there are not.
+        """
+        if name is None and code is None:
+            return self
+        chosen, _, variant = name.partition("/") if name else (self.prompt, "", self.variant or "")
+        found = Spoken(chosen, variant or None, language(code or self.language).code)
+        prompt(found.prompt).stop(language(found.language), found.variant)  # raises for a variant that it has not
+        return found
+
     def stop_ids(self, tokenizer: Tokenizer) -> list[int]:
         """Ids that end an answer; raises ``UserError`` where the tokenizer knows none."""
         stops = prompt(self.prompt).stop(language(self.language), self.variant)

@@ -152,6 +152,15 @@ def video_text(settings: Settings) -> str | None:
     return None
 
 
+USAGE = """\
+text = processor.apply_chat_template(messages, add_generation_prompt=True)
+inputs = processor(images=image, text=text, return_tensors="pt")"""
+
+
+def usage(settings: Settings) -> tuple[str, str]:
+    return "AutoProcessor", USAGE
+
+
 def tower_features(model: Any, pixels: "torch.Tensor", skipped: int) -> "torch.Tensor":
     """(tiles, 3, side, side) normalised -> (tiles, patches, width) of the layer that the configuration names.
 

@@ -5,7 +5,7 @@ tokens; those of one picture stand between ``<img>`` and ``</img>``. No torch.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -51,9 +51,10 @@ def of_processor(side: int, patch: int, row: Mapping[str, Any], several: bool) -
     return Settings(side, patch, most, least, thumbnail=most > 1, mean=tuple(mean), std=tuple(std))
 
 
-def labels() -> dict[str, str]:
-    """``frame_label`` and ``image_label`` of the published prompts, which are in English."""
-    return {f"{kind}_label": f"{word}-{{}}: " for kind, word in language("en").labels.items()}
+def labelled(settings: Settings) -> Settings:
+    """The settings with the labels of the published prompts, which are in English."""
+    words = language("en").labels
+    return replace(settings, frame_label=f"{words['frame']}-{{}}: ", image_label=f"{words['image']}-{{}}: ")
 
 
 def processor(settings: Settings) -> dict[str, Any]:
@@ -81,6 +82,24 @@ def processor(settings: Settings) -> dict[str, Any]:
         "do_convert_rgb": True,
         "resample": 3,
     }
+
+
+WHOLE = """\
+inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, return_tensors="pt")
+inputs["pixel_values"] = processor(image, return_tensors="pt")["pixel_values"]"""
+SEVERAL = """\
+tiles = processor(image, return_tensors="pt")["pixel_values"]
+picture = "{start}" + "{token}" * ({count} * len(tiles)) + "{end}"
+text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+inputs = tokenizer(text.replace("{token}", picture), return_tensors="pt")
+inputs["pixel_values"] = tiles"""
+
+
+def usage(settings: Settings) -> tuple[str, str]:
+    if settings.max_tiles == 1:
+        return "AutoImageProcessor", WHOLE
+    words = {"start": START, "token": IMAGE_TOKEN, "end": END, "count": settings.tokens_per_tile}
+    return "AutoImageProcessor", SEVERAL.format(**words)
 
 
 def shuffled(found: Settings, where: str) -> Settings:
@@ -112,7 +131,10 @@ def _grids(least: int, most: int) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """One image as (columns, rows) of tiles, a thumbnail after several; or every frame of a video as one tile."""
+    """One image as (columns, rows) of tiles, a thumbnail after several; or every frame of a video as one tile.
+
+    ``budget`` leaves out the labels of frames: they are text, whose tokens are the tokenizer's affair.
+    """
 
     grids: tuple[tuple[int, int], ...]
     thumbnail: bool

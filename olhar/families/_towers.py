@@ -21,6 +21,7 @@ CLIP_STD: Statistics = (0.26862954, 0.26130258, 0.27577711)
 HALF: Statistics = (0.5, 0.5, 0.5)
 IMAGENET_MEAN: Statistics = (0.485, 0.456, 0.406)
 IMAGENET_STD: Statistics = (0.229, 0.224, 0.225)
+STEPS = ("do_resize", "do_rescale", "do_normalize")  # of transformers' image processors
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +198,6 @@ def read_processor(row: Mapping[str, Any], where: str) -> tuple[int, Fit, Statis
         raise _other_processor(row, where)
     mean, std = (tuple(float(value) for value in row[name]) for name in ("image_mean", "image_std"))
     return int(side), fit, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
-
-
-STEPS = ("do_resize", "do_rescale", "do_normalize")
 
 
 def _usual(row: Mapping[str, Any]) -> bool:

@@ -12,12 +12,14 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer
 
 from olhar.core.store import PARTIAL, disk_errors, read_json, sync_folder, write_json, writing
+from olhar.families import _towers
 from olhar.families._made import Made, on_disk
 from olhar.families._spoken import Spoken
 
@@ -67,10 +69,7 @@ def write_weights(folder: Path, tensors: Mapping[str, Made], track: Track | None
 
 
 def _size(made: Made) -> int:
-    count = BYTES[made.dtype]
-    for extent in made.shape:
-        count *= extent
-    return count
+    return BYTES[made.dtype] * prod(made.shape)
 
 
 def _shards(tensors: Mapping[str, Made], limit: int) -> list[list[str]]:
@@ -136,7 +135,7 @@ def _common_type(tensors: Mapping[str, Made]) -> str:
     """The number type of most of the weights: the one that ``auto`` loads, whatever single parts are stored in."""
     sizes: Counter[str] = Counter()
     for made in tensors.values():
-        sizes[made.dtype] += _size(made)
+        sizes[made.dtype] += prod(made.shape)
     return sizes.most_common(1)[0][0]
 
 
@@ -171,20 +170,22 @@ def _write_tokenizer(folder: Path, family: Any, settings: Any, tokenizer: Tokeni
     )
     wrapped.chat_template = spoken.chat_template(family, settings)
     wrapped.save_pretrained(folder)
-    _for_older_readers(folder, wrapped.chat_template)
+    _for_older_readers(folder, wrapped.chat_template, getattr(family, "TOKEN_NAMES", {}))
     generation = GenerationConfig(
         eos_token_id=stops, pad_token_id=tokenizer.token_to_id(pad), suppress_tokens=features, do_sample=False
     )
     generation.save_pretrained(folder)
 
 
-def _for_older_readers(folder: Path, chat_template: str) -> None:
+def _for_older_readers(folder: Path, chat_template: str, token_names: Mapping[str, str]) -> None:
     """What transformers 4.x and its libraries read of a tokenizer: a class they know, merges as "a b", the template
-    among the settings, and that decoded text keeps its blanks."""
+    among the settings, that decoded text keeps its blanks; and the names by which a processor asks for tokens."""
     path = folder / "tokenizer_config.json"
     settings = read_json(path)
     settings.pop("backend", None)
     settings |= {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+    if token_names:
+        settings["extra_special_tokens"] = dict(token_names)  # all of them are in the vocabulary
     write_json(path, settings | {"chat_template": chat_template})
     path = folder / "tokenizer.json"
     described = read_json(path)
@@ -194,10 +195,11 @@ def _for_older_readers(folder: Path, chat_template: str) -> None:
         write_json(path, described)
 
 
-def write_tower(model: Any, family: Any, settings: Any, folder: Path) -> None:
-    """The vision tower alone, for other recipes to start from."""
+def write_tower(model: Any, settings: Any, folder: Path) -> None:
+    """The vision tower alone, for other recipes to start from; it sees a whole picture squashed to a square."""
     model.model.vision_tower.save_pretrained(folder)
-    write_json(folder / "preprocessor_config.json", family.configs(settings)["preprocessor_config.json"])
+    squash = _towers.processor(settings.side, "squash", settings.mean, settings.std)
+    write_json(folder / "preprocessor_config.json", squash)
 
 
 def pad_token(tokenizer: Tokenizer, stops: list[int]) -> str:

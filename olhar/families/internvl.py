@@ -4,8 +4,6 @@ Class ``InternVLForConditionalGeneration``; recipe of InternVL 1.5/2.5 (Chen et 
 Vintern-3B (Doan et al. 2024, arXiv:2408.12480). An image becomes 1..max_tiles square tiles, see ``_tiles``.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +51,7 @@ def settings(parts: ModelParts) -> Settings:
 
 
 tile_grid, views, spell, pixels = _tiles.tile_grid, _tiles.views, _tiles.spell, _tiles.pixels
+usage = _tiles.usage
 
 
 def compose(parts: ModelParts, settings: Settings, tokenizer: "Tokenizer") -> "InternVLForConditionalGeneration":
@@ -63,10 +62,10 @@ def compose(parts: ModelParts, settings: Settings, tokenizer: "Tokenizer") -> "I
     config = InternVLConfig(
         vision_config=_parts.vision_config(parts.tower, (_towers.INTERNVIT,), new_tower_config),
         text_config=text,
+        image_token_id=_parts.token_ids(tokenizer, TOKEN_KEYS)["image_token_id"],
         image_seq_length=settings.tokens_per_tile,
         downsample_ratio=DOWNSAMPLE,
         tie_word_embeddings=text.tie_word_embeddings,
-        **_parts.token_ids(tokenizer, TOKEN_KEYS),
     )
     model = InternVLForConditionalGeneration._from_config(config, attn_implementation="eager")
     _parts.start(model, parts, start_tower)
@@ -161,15 +160,10 @@ def _processed(source: Source) -> Settings:
         raise UserError(what, where, "copy it from where the checkpoint was published")
     if (ratio := config.get("downsample_ratio", DOWNSAMPLE)) != DOWNSAMPLE:
         raise UserError(f"downsample_ratio is {ratio}; only {DOWNSAMPLE} is known", where, "use another checkpoint")
-    size, patch = row.get("size") or {}, _towers.square(_vision(config), "patch_size", where)
+    vision = {**_towers.KINDS[_towers.INTERNVIT].defaults, **(config.get("vision_config") or {})}
+    size, patch = row.get("size") or {}, _towers.square(vision, "patch_size", where)
     side = _towers.square({"size": [size.get("height"), size.get("width")]}, "size", where)
     described = source.read_json("processor_config.json") or {}
     several = PROCESSOR_CLASS in (row.get("processor_class"), described.get("processor_class"))
     found = _tiles.of_processor(side, patch, row, several or row.get("crop_to_patches", False))
-    return _tiles.shuffled(replace(found, **_tiles.labels()), where)
-
-
-def _vision(config: Mapping[str, Any]) -> dict[str, Any]:
-    return _towers.checked(
-        {"model_type": _towers.INTERNVIT, **config.get("vision_config", {})}, (_towers.INTERNVIT,), ""
-    )
+    return _tiles.shuffled(_tiles.labelled(found), where)

@@ -21,6 +21,7 @@ from olhar.families._squares import (
     picture_text,
     pixels,
     spell,
+    usage,
     video_text,
     views,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "picture_text",
     "pixels",
     "spell",
+    "usage",
     "video_text",
     "views",
 ]

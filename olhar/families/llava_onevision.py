@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from olhar.core.errors import UserError
 from olhar.core.recipe import ModelParts
 from olhar.families import _llava_next, _model, _parts, _squares, _standard, _towers
-from olhar.families._anyres import Settings, Tiles, all_canvases, described, pixels, views
+from olhar.families._anyres import Settings, Tiles, all_canvases, described, pixels, usage, views
 from olhar.families._conversion import Conversion, Source
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedModel
 
-__all__ = ["Settings", "pixels", "views"]
+__all__ = ["Settings", "pixels", "usage", "views"]
 
 MODEL_CLASS = "LlavaOnevisionForConditionalGeneration"
 MODEL_TYPE = "llava_onevision"
@@ -62,7 +62,7 @@ def compose(parts: ModelParts, settings: Settings, tokenizer: "Tokenizer") -> "L
     text = _parts.text_config(parts.language_model, tokenizer.get_vocab_size())
     vision = _parts.vision_config(parts.tower, _llava_next.FITS, _parts.new_siglip_config)
     pooled = getattr(vision, "vision_use_head", True)  # then its last layer was trained for the pooling head
-    ids: dict[str, Any] = {key: tokenizer.token_to_id(token) for key, token in TOKEN_KEYS.items()}
+    ids: dict[str, Any] = _parts.token_ids(tokenizer, TOKEN_KEYS)
     config = LlavaOnevisionConfig(
         vision_config=vision,
         text_config=text,

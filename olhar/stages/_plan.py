@@ -103,6 +103,10 @@ def _model(recipe: Recipe) -> Problems:
         2 * parts.language_model.heads
     ):
         yield Problem("model.language_model.hidden_size", "is no multiple of 2 x heads", "change hidden_size or heads")
+    if isinstance(parts.language_model, str) and not (Path(parts.language_model) / "config.json").is_file():
+        yield Problem(
+            "model.language_model", f"no config.json in {parts.language_model}", "name a folder that holds one"
+        )
     if isinstance(parts.tower, TowerShape) and parts.tower.hidden_size % parts.tower.heads:
         yield Problem("model.tower.hidden_size", "is no multiple of heads", "change hidden_size or heads")
     if isinstance(parts.tokenizer, TokenizerShape):

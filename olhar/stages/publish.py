@@ -31,18 +31,17 @@ SECONDS = 300  # a snippet that takes longer is broken
 
 ASSISTANT_USAGE = """
 from PIL import Image
-from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
+from transformers import AutoModelForImageTextToText, %(processor)s, AutoTokenizer
 
 path = "."  # this folder
 model = AutoModelForImageTextToText.from_pretrained(path)
 tokenizer = AutoTokenizer.from_pretrained(path)
-processor = AutoImageProcessor.from_pretrained(path)
+processor = %(processor)s.from_pretrained(path)
 
 image = Image.open(f"{path}/%(example)s").convert("RGB")
 question = "%(question)s"
 messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}]
-inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, return_tensors="pt")
-inputs["pixel_values"] = processor(image, return_tensors="pt")["pixel_values"]
+%(inputs)s
 output = model.generate(**inputs, max_new_tokens=40, do_sample=False)
 print(tokenizer.decode(output[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True).strip())
 """
@@ -81,11 +80,20 @@ def run(context: Context) -> dict[str, Any]:
 
     counts: dict[str, Any] = {}
     words = {"example": EXAMPLE, "question": question.turns[0].text}
-    counts["answer"] = _folder(context, "model", assistant, ASSISTANT_USAGE % words, question, facts)
+    usage = ASSISTANT_USAGE % (words | _inputs(context.recipe))
+    counts["answer"] = _folder(context, "model", assistant, usage, question, facts)
     if publishing.tower:
         facts |= _tower_facts(context, publishing)
         counts["shape"] = _folder(context, "tower", _tower_writer(context), TOWER_USAGE % words, question, facts)
     return counts
+
+
+def _inputs(recipe: Recipe) -> dict[str, str]:
+    """The lines of the snippet that differ by family."""
+    assert recipe.model
+    family = choose("families", recipe.model.family)
+    processor, lines = family.usage(family.settings(recipe.model))
+    return {"processor": processor, "inputs": lines}
 
 
 def _folder(

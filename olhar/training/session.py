@@ -18,7 +18,7 @@ from olhar.core.samples import SampleFile
 from olhar.core.store import writing
 from olhar.core.types import Pen, Sample
 from olhar.families import Checkpoint as Published
-from olhar.families import Encoder, Spoken, read_tokenizer, views_of
+from olhar.families import Encoder, Spoken, add_tokens, read_tokenizer, views_of
 from olhar.languages import language
 from olhar.prompts import prompt, special_tokens, with_placeholder
 from olhar.training import checkpoints, encode, features, loop, packs, vocabulary
@@ -96,6 +96,7 @@ def _tokenizer(recipe: Recipe, run: Path, folder: Path, family: ModuleType) -> T
     wanted = recipe.model.tokenizer
     if isinstance(wanted, str):
         tokenizer = read_tokenizer(Path(wanted))
+        add_tokens(tokenizer, family.SPECIAL_TOKENS)
     else:
         specials = special_tokens(prompt(recipe.train.prompt), language(recipe.language), recipe.train.variant)
         samples = SampleFile(run / "mix" / f"{wanted.mixture}.jsonl", run)

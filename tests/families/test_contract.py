@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from PIL import Image
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
@@ -189,3 +190,27 @@ def test_a_packed_question_is_the_question_alone(checkpoint: Checkpoint, shown: 
         packed = family.hidden_states(model, torch.cat(embeddings, 1), mask, positions)
         alone = [model.model.language_model(inputs_embeds=e, use_cache=False).last_hidden_state for e in embeddings]
     assert torch.allclose(packed, torch.cat(alone, 1), atol=1e-5)
+
+
+def test_the_lines_for_a_card_ask_as_we_do(
+    checkpoint: Checkpoint, reloaded: tuple[Path, Checkpoint], shown: dict[str, Any]
+) -> None:
+    """In plain transformers without torchvision: the inputs that its snippet makes, and logits that are ours."""
+    from transformers import AutoModelForImageTextToText, AutoTokenizer
+
+    folder, same = reloaded
+    name, lines = same.family.usage(same.settings)
+    content = [{"type": "image"}, {"type": "text", "text": "um dois ?"}]
+    made: dict[str, Any] = {
+        "messages": [{"role": "user", "content": content}],
+        "image": Image.open(shown["wide"].path).convert("RGB"),
+        "model": AutoModelForImageTextToText.from_pretrained(folder),
+        "tokenizer": AutoTokenizer.from_pretrained(folder),
+        "processor": getattr(transformers, name).from_pretrained(folder),
+    }
+    exec(lines, made)
+    ids, embeddings = asked(same, question(("wide",), shown))
+    assert made["inputs"]["input_ids"][0].tolist() == ids
+    with torch.no_grad():
+        theirs, ours = made["model"](**made["inputs"]).logits, same.model(inputs_embeds=embeddings).logits
+    assert torch.allclose(theirs, ours, atol=1e-5)

@@ -17,12 +17,14 @@ Layer order; an import may only point to the right::
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from olhar.inference.assistant import Assistant
 
 __version__ = "0.1.0"
 
 
-def load(path: str, *, prompt: str | None = None, language: str | None = None, **loading: Any) -> "Assistant":
+def load(path: "str | Path", *, prompt: str | None = None, language: str | None = None, **loading: Any) -> "Assistant":
     """The assistant in a folder that ``olhar publish`` or ``olhar convert`` wrote, or in a finished run.
 
     Args:

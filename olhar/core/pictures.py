@@ -8,6 +8,7 @@ from PIL import Image
 
 from olhar.core import marks, video
 from olhar.core.errors import UserError
+from olhar.core.store import state
 from olhar.core.types import ImageRef, VideoRef
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
@@ -20,12 +21,12 @@ def frames(ref: VideoRef) -> tuple[str, ...]:
         raise UserError("there is no such video", ref.path, "check the path")
     if not Path(ref.path).is_dir():
         raise UserError("the frames of this video lie in no folder", ref.path, "extract its frames into a folder")
-    found = _frames(ref.path)
+    found = _frames(ref.path, state(ref.path))
     return tuple(found[number] for number in video.chosen(ref, len(found), None, len(found)))
 
 
 @lru_cache(maxsize=65536)
-def _frames(path: str) -> tuple[str, ...]:
+def _frames(path: str, state: tuple[int, int]) -> tuple[str, ...]:
     found = tuple(str(file) for file in sorted(Path(path).iterdir()) if file.suffix.lower() in PICTURES)
     if not found:
         raise UserError("this folder of frames holds no picture", path, "put its frames there as PNG or JPEG")
@@ -39,8 +40,13 @@ def sizes(ref: ImageRef | VideoRef) -> tuple[tuple[int, int], ...]:
     return video.sizes(ref) if Path(ref.path).is_file() else tuple(size(path) for path in frames(ref))
 
 
-@lru_cache(maxsize=262144)
 def size(path: str) -> tuple[int, int]:
+    """(width, height) from the header, which is read once for as long as the file stays the same."""
+    return _size(path, state(path))
+
+
+@lru_cache(maxsize=262144)
+def _size(path: str, state: tuple[int, int]) -> tuple[int, int]:
     with _opened(path) as image:
         return image.size
 

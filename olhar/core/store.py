@@ -92,6 +92,18 @@ def read_json(path: Path) -> Any:
         raise UserError(f"this is not JSON: {error}", str(path), "delete it and run its stage again") from error
 
 
+def state(path: str) -> tuple[int, int]:
+    """(change time in ns, bytes): differs when a file was changed, or an entry of a folder came or went.
+
+    (0, 0) where there is nothing: reading it will say so.
+    """
+    try:
+        found = os.stat(path)
+    except OSError:
+        return (0, 0)
+    return found.st_mtime_ns, found.st_size
+
+
 def digest(value: Any) -> str:
     """A short hash of anything JSON can say; the same on every machine."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)

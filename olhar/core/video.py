@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from olhar.core.errors import UserError
+from olhar.core.store import state
 from olhar.core.types import VideoRef
 
 FRAMES = 8  # of a file, where nothing is said
@@ -76,9 +77,16 @@ def _chosen(ref: VideoRef, head: Header) -> list[int]:
     return chosen(ref, head.frames, head.rate, min(FRAMES, head.frames))
 
 
-@lru_cache(maxsize=65536)
 def header(path: str) -> Header:
-    """Of a video file; raises a ``UserError`` for what is none, ends early or holds no frame."""
+    """Of a video file, looked through once for as long as it stays the same.
+
+    Raises a ``UserError`` for what is none, ends early or holds no frame.
+    """
+    return _header(path, state(path))
+
+
+@lru_cache(maxsize=65536)
+def _header(path: str, state: tuple[int, int]) -> Header:
     with _opened(path) as (container, stream):
         rate = float(stream.average_rate) if stream.average_rate else None
         count, seconds = _packets(container, stream)

@@ -9,6 +9,8 @@ from olhar.core.errors import UserError
 from olhar.languages import language
 from olhar.prompts import prompt
 
+ENDS = ("</s>", "<|endoftext|>")  # of a text, in Llama-like and GPT-like tokenizers
+
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
@@ -35,14 +37,18 @@ class Spoken:
         return found
 
     def stop_ids(self, tokenizer: Tokenizer) -> list[int]:
-        """Ids that end an answer; raises ``UserError`` where the tokenizer knows none."""
+        """Ids that end an answer: of the prompt's stop strings that are tokens, else of the end of a text.
+
+        Raises ``UserError`` where the tokenizer knows neither.
+        """
         stops = prompt(self.prompt).stop(language(self.language), self.variant)
         ids = [id for stop in stops if (id := tokenizer.token_to_id(stop)) is not None]
+        ids = ids or [id for end in ENDS if (id := tokenizer.token_to_id(end)) is not None]
         if not ids:
             raise UserError(
                 "the tokenizer does not know where an answer ends",
-                f"{', '.join(map(repr, stops))} of the prompt {self.prompt!r}",
-                "use a tokenizer that knows the prompt's end-of-turn token",
+                f"{', '.join(map(repr, stops))} of the prompt {self.prompt!r}, or {' or '.join(ENDS)}",
+                "use a tokenizer that knows one of these tokens, or choose another prompt",
             )
         return ids
 

@@ -1,1 +1,1 @@
-"""Loading a checkpoint and asking it: in batches for evaluation, token by token for a chat."""
+"""Loading a checkpoint and talking with it: one question, many at once for evaluation, a chat of several turns."""

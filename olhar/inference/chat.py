@@ -1,96 +1,223 @@
 """Talking in the terminal: pictures, marks, questions; answers appear as they are generated."""
 
 import shlex
-from collections.abc import Sequence
-from pathlib import Path
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from rich.console import Console
 
-from olhar.core import pictures
 from olhar.core.errors import UserError
-from olhar.core.types import ImageRef, Turn, VideoRef
+from olhar.core.types import Turn
 from olhar.inference.assistant import Assistant
+from olhar.inference.generation import Generation
+from olhar.inference.stream import Stream
+from olhar.inference.turns import Media, asked, marked, media
+from olhar.languages import language
 
-Media = tuple[ImageRef | VideoRef, ...]
+__all__ = ["Media", "converse", "keeps_history", "media", "once", "once_json"]
 
 HELP = """\
-  /image FILE [FILE ...]  look at other pictures     /mark box 0.1 0.2 0.6 0.9 red   draw on the last one
-  /video FOLDER           look at a folder of frames /clear  no picture              /quit  leave"""
+  /image FILE [FILE ...]   show other pictures        /mark box 0.1 0.2 0.6 0.9 red   draw on the last one
+  /video FILE|FOLDER       show a video               /clear    show nothing more
+  /set temperature=0.7     how to answer              /retry    another answer      /history  what was said
+  /new                     begin a new conversation   /quit     leave               Ctrl-C    stops an answer"""
 
 
-def media(images: Sequence[Path], video: Path | None, marks: Sequence[str]) -> Media:
-    """What the options of a command line show; a ``UserError`` for what is no picture, before a model is loaded."""
-    shown: list[ImageRef | VideoRef] = [ImageRef(str(path)) for path in images]
-    if marks and not shown:
-        raise UserError("there is no picture to draw on", "--mark", "name a picture with --image")
-    if marks:
-        shown[-1] = ImageRef(str(images[-1]), tuple(pictures.mark(text) for text in marks))
-    if video:
-        shown.append(VideoRef(str(video)))
-    for ref in shown:
-        pictures.sizes(ref)
-    return tuple(shown)
-
-
-def opened(path: Path) -> Assistant:
-    """The assistant in a published folder, or in the run folder that holds one."""
-    inside = path / "publish" / "model"
-    return Assistant.load(inside if inside.is_dir() else path)
-
-
-def once(assistant: Assistant, shown: Media, question: str, max_new_tokens: int, console: Console | None) -> str:
+def once(assistant: Assistant, shown: Media, question: str, generation: Generation, console: Console | None) -> str:
     """One question about the pictures shown; the answer, also printed piece by piece where there is a console."""
-    answer = ""
-    for piece in assistant.stream([Turn("user", (*shown, question))], max_new_tokens):
-        answer += piece
+    stream = _reply(assistant, shown, question, generation)
+    for piece in stream:
         if console:
-            console.print(piece, end="", markup=False)
+            _say(console, piece)
     if console:
         console.print()
-    return answer.strip()
+    return stream.result.text
 
 
-def converse(assistant: Assistant, shown: Media, max_new_tokens: int, console: Console) -> None:
-    """Ask until the person leaves. Every question is asked anew about the pictures shown: a model trained on
-    single questions has never seen a second one."""
+def once_json(assistant: Assistant, model: str, shown: Media, question: str, generation: Generation) -> dict[str, Any]:
+    """One question, its answer and its numbers, for a program; ``model`` is the name to tell."""
+    stream = _reply(assistant, shown, question, generation)
+    text, answer = stream.text(), stream.result
+    return {
+        "model": model,
+        "question": question,
+        "answer": text,
+        "images": [ref.path for ref in shown],
+        "tokens_in": answer.tokens_in,
+        "tokens_out": len(answer.ids),
+        "seconds": round(answer.seconds, 3),
+        "seconds_to_first_token": round(answer.seconds_to_first_token, 3),
+        "stopped": answer.stopped,
+    }
+
+
+def _reply(assistant: Assistant, shown: Media, question: str, generation: Generation) -> Stream:
+    return assistant.reply([asked(question, shown, assistant.checkpoint.settings)], generation)
+
+
+def _say(console: Console, piece: str) -> None:
+    console.print(piece, end="", markup=False, highlight=False, soft_wrap=True)
+
+
+def keeps_history(assistant: Assistant) -> bool:
+    """Whether the checkpoint's prompt knows conversations of several turns."""
+    encoder, spoken = assistant.encoder, assistant.checkpoint.spoken
+    if getattr(encoder.prompt, "SINGLE_QUESTIONS", False):
+        return False
+    turns = (Turn("user", ("?",)), Turn("assistant", ("!",)), Turn("user", ("?",)))
+    try:
+        encoder.prompt.render(turns, language(spoken.language), variant=spoken.variant, open=True)
+    except UserError:
+        return False
+    return True
+
+
+def converse(
+    assistant: Assistant,
+    shown: Media,
+    generation: Generation,
+    console: Console,
+    history: bool | None = None,
+    lines: Iterator[str] | None = None,
+) -> None:
+    """Ask until the person leaves.
+
+    Args:
+        history: whether a question continues the conversation; None asks the checkpoint's prompt. Without it every
+            question is asked anew about the pictures shown: what a model trained on single questions expects.
+        lines: what is typed; None reads standard input. There, without a terminal, one question a line is answered
+            with one line or more, nothing else is printed, and a mistake ends it with a ``UserError``.
+    """
+    several = keeps_history(assistant) if history is None else history
+    talk = _Talk(assistant, shown, generation, console, several)
+    if lines is None and not sys.stdin.isatty():
+        for line in sys.stdin:
+            if not talk.heard(line.strip()):
+                return
+        return
     console.print(f"[dim]{HELP}[/]", highlight=False)
-    while True:
+    for line in lines if lines is not None else _typed(console):
         try:
-            line = console.input("[bold]› [/]").strip()
-        except (EOFError, KeyboardInterrupt):
-            console.print()
-            return
-        if line in ("/quit", "/exit"):
-            return
-        try:
-            if line.startswith("/"):
-                shown = _command(line, shown, console)
-            elif line:
-                once(assistant, shown, line, max_new_tokens, console)
+            if not talk.heard(line.strip()):
+                return
         except UserError as error:
             console.print(str(error), style="red", markup=False)
 
 
-def _words(line: str) -> list[str]:
+def _typed(console: Console) -> Iterator[str]:
+    while True:
+        try:
+            line = console.input("[bold]› [/]")
+        except (EOFError, KeyboardInterrupt):
+            console.print()
+            return
+        yield line
+
+
+class _Talk:
+    """A conversation in the terminal. ``shown`` are the pictures in view; with history they go with one question."""
+
+    def __init__(
+        self, assistant: Assistant, shown: Media, generation: Generation, console: Console, several: bool
+    ) -> None:
+        self.chat = assistant.chat(generation=generation)
+        self.chat.shown = self.shown = shown
+        self.console, self.several = console, several
+        self._commands: dict[str, Callable[[str], None]] = {
+            "/image": self._image,
+            "/video": self._video,
+            "/mark": self._mark,
+            "/clear": self._clear,
+            "/new": self._new,
+            "/retry": self._retry,
+            "/set": self._set,
+            "/history": self._history,
+        }
+
+    def heard(self, line: str) -> bool:
+        """Act on a line; False when the person leaves."""
+        name, _, rest = line.partition(" ")
+        if name in ("/quit", "/exit"):
+            return False
+        if name in self._commands:
+            self._commands[name](rest.strip())
+        elif line.startswith("/"):
+            self._help()
+        elif line:
+            self._ask(line)
+        return True
+
+    def _ask(self, question: str) -> None:
+        if not self.several:
+            self.chat.new(self.shown)
+        self._answer(self.chat.stream(question))
+
+    def _answer(self, stream: Stream) -> None:
+        """Print an answer as it comes; Ctrl-C stops it, and what was said stands."""
+        try:
+            for piece in stream:
+                _say(self.console, piece)
+        except KeyboardInterrupt:
+            stream.close()
+            self.console.print(" [dim](stopped)[/]", end="")
+        self.console.print()
+
+    def _show(self, shown: Media) -> None:
+        self.shown = self.chat.shown = shown
+
+    def _image(self, rest: str) -> None:
+        if rest:
+            self._show(media(_words(rest)))
+        else:
+            self._help()
+
+    def _video(self, rest: str) -> None:
+        words = _words(rest)
+        if words:
+            self._show(media(video=words[0] if len(words) == 1 else rest))
+        else:
+            self._help()
+
+    def _mark(self, rest: str) -> None:
+        """On the last picture; one that was asked about already is shown again, marked."""
+        if not rest:
+            self._help()
+            return
+        self.shown = marked(self.shown, rest)
+        waiting = max(len(self.chat.shown), 1)
+        self.chat.shown = self.shown[-waiting:]
+
+    def _clear(self, rest: str) -> None:
+        self._show(())
+
+    def _new(self, rest: str) -> None:
+        self.chat.new(self.shown)
+
+    def _retry(self, rest: str) -> None:
+        self._answer(self.chat.retry())
+
+    def _set(self, rest: str) -> None:
+        """``name=value`` for each change; nothing tells what is set."""
+        pairs = [word.partition("=") for word in _words(rest)]
+        self.chat.generation = self.chat.generation.changed({name: value for name, _, value in pairs})
+        told = " ".join(f"{name}={value}" for name, value in asdict(self.chat.generation).items())
+        self.console.print(told, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+    def _history(self, rest: str) -> None:
+        for turn in self.chat.turns:
+            names = " ".join(f"[{ref.path}]" for ref in turn.media)
+            text = f"› {names} {turn.text.strip()}" if turn.role == "user" else turn.text
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _help(self) -> None:
+        self.console.print(HELP, style="dim", highlight=False)
+
+
+def _words(line: str) -> Sequence[str]:
     """Words as a shell reads them, so that names with blanks can be quoted."""
     try:
         return shlex.split(line)
     except ValueError as error:
-        raise UserError(f"{error} in {line!r}", "/image", "close the quotation mark") from error
-
-
-def _command(line: str, shown: Media, console: Console) -> Media:
-    """What is shown after a command."""
-    name, _, rest = line.partition(" ")
-    if name == "/image" and rest:
-        return media([Path(path) for path in _words(rest)], None, [])
-    if name == "/video" and rest:
-        return media([], Path(rest.strip()), [])
-    if name == "/clear":
-        return ()
-    if name == "/mark" and rest:
-        if not shown or not isinstance(shown[-1], ImageRef):
-            raise UserError("there is no picture to draw on", "/mark", "show one with /image FILE")
-        return (*shown[:-1], ImageRef(shown[-1].path, (*shown[-1].marks, pictures.mark(rest))))
-    console.print(HELP, style="dim", highlight=False)
-    return shown
+        raise UserError(f"{error} in {line!r}", "what was typed", "close the quotation mark") from error

@@ -56,7 +56,7 @@ def run(context: Context) -> dict[str, Any]:
             answered = _answered(evaluation, questions, assistant, context)
             lines.writelines(json.dumps(asdict(prediction), ensure_ascii=False) + "\n" for prediction in answered)
             scores += benchmark.score(answered) + benchmark.majority(questions)
-            examples += _examples(benchmark, questions, answered)
+            examples += _examples(benchmark, questions, answered, assistant.checkpoint.settings.side)
             asked, answers = asked + len(questions), answers + len(answered)
     write_json(context.folder / "scores.json", [asdict(score) for score in scores])
     _report(context, scores, examples, asked)
@@ -115,7 +115,9 @@ def _prediction(benchmark: Any, sample: Sample, text: str, control: Control) -> 
     )
 
 
-def _examples(benchmark: Any, questions: Sequence[Sample], answered: Sequence[Prediction]) -> list[Example]:
+def _examples(
+    benchmark: Any, questions: Sequence[Sample], answered: Sequence[Prediction], anchor: int
+) -> list[Example]:
     """For the gallery: of every skill and split the first answers that were wrong, and a few that were right."""
     by_id = {(sample.id, benchmark.split_of(sample)): sample for sample in questions}
     room: dict[tuple[str, str], dict[bool, int]] = defaultdict(lambda: {False: SHOWN_WRONG, True: SHOWN_RIGHT})
@@ -126,11 +128,12 @@ def _examples(benchmark: Any, questions: Sequence[Sample], answered: Sequence[Pr
         if prediction.control != "image" or not left[correct]:
             continue
         left[correct] -= 1
-        found.append(_example(by_id[prediction.sample_id, prediction.split], prediction, correct))
+        found.append(_example(by_id[prediction.sample_id, prediction.split], prediction, correct, anchor))
     return found
 
 
-def _example(sample: Sample, prediction: Prediction, correct: bool) -> Example:
+def _example(sample: Sample, prediction: Prediction, correct: bool, anchor: int) -> Example:
+    """``anchor``: the side of the model's input, by which marks are drawn."""
     return Example(
         sample_id=sample.id,
         skill=prediction.skill,
@@ -139,7 +142,7 @@ def _example(sample: Sample, prediction: Prediction, correct: bool) -> Example:
         expected=prediction.expected[0],
         answer=prediction.text,
         correct=correct,
-        pictures=tuple(_png(image) for ref in sample.media for image in pictures.read(ref)),
+        pictures=tuple(_png(image) for ref in sample.media for image in pictures.read(ref, anchor)),
     )
 
 

@@ -90,10 +90,16 @@ def run(context: Context) -> dict[str, Any]:
 
 def _inputs(recipe: Recipe) -> dict[str, str]:
     """The lines of the snippet that differ by family."""
+    family, settings = _layout(recipe)
+    processor, lines = family.usage(settings)
+    return {"processor": processor, "inputs": lines}
+
+
+def _layout(recipe: Recipe) -> tuple[Any, Any]:
+    """The family, and how it looks at pictures."""
     assert recipe.model
     family = choose("families", recipe.model.family)
-    processor, lines = family.usage(family.settings(recipe.model))
-    return {"processor": processor, "inputs": lines}
+    return family, family.settings(recipe.model)
 
 
 def _folder(
@@ -105,7 +111,8 @@ def _folder(
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         write(temporary)
-        pictures.read(question.media[0])[0].save(temporary / EXAMPLE)
+        _, settings = _layout(context.recipe)
+        pictures.read(question.media[0], settings.side)[0].save(temporary / EXAMPLE)
     printed = _printed_by_plain_transformers(usage, temporary)
     context.say(f"  {name}: the card's snippet, in plain transformers, prints {printed!r}")
     card = CardFacts(**facts, usage=f"{usage.strip()}\n# {printed}")

@@ -88,7 +88,7 @@ def test_a_damaged_picture_is_a_users_error_wherever_it_is_damaged(tmp_path: Pat
         turned = whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :]
         for damaged in (turned, whole[:place]):
             path.write_bytes(damaged)
-            pictures.size.cache_clear()
+            pictures._size.cache_clear()
             try:
                 (image,) = pictures.read(ImageRef(str(path)))
                 assert image.mode == "RGB" and pictures.sizes(ImageRef(str(path))) == (image.size,)

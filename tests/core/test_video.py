@@ -39,7 +39,7 @@ def seen(ref: VideoRef) -> list[int]:
 
 @pytest.fixture(autouse=True)
 def forgotten() -> None:
-    video.header.cache_clear()
+    video._header.cache_clear()
 
 
 @pytest.mark.parametrize(("suffix", "codec"), KINDS)
@@ -137,7 +137,7 @@ def test_a_damaged_video_is_a_users_error_wherever_it_is_damaged(tmp_path: Path,
         turned = whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :]
         for damaged in (turned, whole[:place]):
             path.write_bytes(damaged)
-            video.header.cache_clear()
+            video._header.cache_clear()
             try:
                 promised = pictures.sizes(VideoRef(str(path), frames=4))
                 assert tuple(image.size for image in pictures.read(VideoRef(str(path), frames=4))) == promised

@@ -1,6 +1,7 @@
 """An untrained assistant in a folder, as training would leave it."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,33 +11,51 @@ import torch
 from PIL import Image
 
 from olhar.core.recipe import LanguageModelShape, ModelParts, TowerShape
-from olhar.families import Checkpoint, internvl
+from olhar.families import Checkpoint, Spoken, internvl, load
+from olhar.inference.assistant import Assistant
 from olhar.languages import language
 from olhar.prompts import prompt, special_tokens
 from olhar.training import vocabulary
 
-PARTS = ModelParts(
-    family="internvl",
-    tower=TowerShape(image_size=64, patch_size=16, hidden_size=32, layers=1, heads=2, intermediate_size=48),
-    language_model=LanguageModelShape(hidden_size=32, layers=2, heads=2, intermediate_size=48, initial_std=0.4),
-    tokenizer="unused",
-)
+TOWER = TowerShape(image_size=64, patch_size=16, hidden_size=32, layers=1, heads=2, intermediate_size=48)
 TEXTS = ["Que coisa é esta? É um gato.", "Quantas coisas há? Três, duas, uma.", "Onde está o avião? À direita."] * 3
 
 
 @pytest.fixture(scope="session")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """The folder of an assistant whose answers depend on the picture (its connector is loud) and end at times."""
-    specials = [*special_tokens(prompt("compact"), language("pt")), *internvl.SPECIAL_TOKENS]
-    tokenizer = vocabulary.learn((f" {text}" for text in TEXTS), 340, specials)
-    layout = internvl.settings(PARTS)
-    torch.manual_seed(11)
-    image_token = tokenizer.token_to_id(internvl.IMAGE_TOKEN)
-    assert image_token is not None
-    model = internvl.compose(PARTS, layout, tokenizer.get_vocab_size(), image_token)
-    folder = tmp_path_factory.mktemp("assistant") / "model"
-    Checkpoint(model, tokenizer, "internvl", layout, "compact", None, "pt").save(folder)
-    return folder
+    spoken = [token for name in ("compact", "chatml") for token in special_tokens(prompt(name), language("pt"))]
+    tokenizer = vocabulary.learn((f" {text}" for text in TEXTS), 340, [*spoken, *internvl.SPECIAL_TOKENS])
+
+    def make(hidden_size: int, intermediate_size: int) -> Path:
+        sizes: dict[str, Any] = {"hidden_size": hidden_size, "intermediate_size": intermediate_size, "layers": 2}
+        text = LanguageModelShape(**sizes, heads=2, initial_std=0.4, max_tokens=2048)
+        parts = ModelParts(family="internvl", tower=TOWER, language_model=text, tokenizer="unused")
+        layout = internvl.settings(parts)
+        torch.manual_seed(11)
+        model = internvl.compose(parts, layout, tokenizer)
+        folder = tmp_path_factory.mktemp("assistant") / "model"
+        Checkpoint(model, tokenizer, "internvl", layout, Spoken("compact", None, "pt")).save(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def saved(made: Callable[..., Path]) -> Path:
+    return made(hidden_size=32, intermediate_size=48)
+
+
+@pytest.fixture(scope="session")
+def spoken_as(saved: Path) -> Callable[..., Assistant]:
+    """The same model under another prompt; ``settings`` change how it looks at pictures."""
+    checkpoint = load(saved)
+
+    def speak(name: str, variant: str | None = None, **settings: Any) -> Assistant:
+        changed = replace(checkpoint.settings, **settings)
+        return Assistant(replace(checkpoint, spoken=Spoken(name, variant, "pt"), settings=changed))
+
+    return speak
 
 
 @pytest.fixture(scope="session")

@@ -11,15 +11,19 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from transformers import RepetitionPenaltyLogitsProcessor
 
 from olhar.core.errors import UserError
 from olhar.core.types import ImageRef, Mark, Turn, VideoRef
 from olhar.families import Checkpoint, load
-from olhar.inference.assistant import GREY, Assistant
+from olhar.inference.assistant import Assistant
+from olhar.inference.features import GREY
+from olhar.inference.generation import Generation
 
 PICTURE = Callable[[int], str]
 Conversation = tuple[Turn, ...]
 LONG = 16  # tokens
+SHORT = Generation(LONG)
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +55,13 @@ def test_a_batch_is_answered_as_one_by_one(assistant: Assistant, conversations: 
 
 def test_an_answer_streams_as_it_is_given(assistant: Assistant, conversations: list[Conversation]) -> None:
     for conversation in conversations:
-        pieces = list(assistant.stream(conversation, LONG))
+        pieces = list(assistant.reply(conversation, SHORT))
         assert "".join(pieces).strip() == assistant.answers([conversation], LONG)[0]
         assert "".join(pieces) == "".join(pieces).lstrip()
     assert len([piece for piece in pieces if piece]) > 1
 
 
-def plain(folder: Path, conversation: Conversation, tokens: int) -> str:
+def plain(folder: Path, conversation: Conversation, tokens: int, beams: int = 1, penalty: float = 1.0) -> str:
     """The answer of transformers alone: what the model card tells its readers to do."""
     from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
@@ -76,17 +80,17 @@ def plain(folder: Path, conversation: Conversation, tokens: int) -> str:
     ]
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     inputs = tokenizer(text, return_tensors="pt", add_special_tokens=False)
-    images = [image for turn in conversation for ref in turn.media for image in pictures.read(ref)]
+    images = [image for turn in conversation for ref in turn.media for image in pictures.read(ref, 64)]
     extra = {}
     if images:
         extra = {
             "pixel_values": AutoImageProcessor.from_pretrained(folder)(images, return_tensors="pt")["pixel_values"]
         }
     ids = inputs["input_ids"]
+    unpunished = RepetitionPenaltyLogitsProcessor(penalty, prompt_ignore_length=ids.shape[1])
+    options = {"max_new_tokens": tokens, "num_beams": beams, "logits_processor": [unpunished], "do_sample": False}
     with torch.no_grad():
-        done = model.generate(
-            input_ids=ids, attention_mask=inputs["attention_mask"], max_new_tokens=tokens, do_sample=False, **extra
-        )
+        done = model.generate(input_ids=ids, attention_mask=inputs["attention_mask"], **options, **extra)
     return str(tokenizer.decode(done[0, ids.shape[1] :], skip_special_tokens=True)).strip()
 
 
@@ -95,6 +99,26 @@ def test_plain_transformers_answers_the_same(
 ) -> None:
     for conversation, answer in zip(conversations, assistant.answers(conversations, LONG), strict=True):
         assert plain(saved, conversation, LONG) == answer
+
+
+def test_beams_and_penalty_are_those_of_transformers(
+    saved: Path, assistant: Assistant, conversations: list[Conversation]
+) -> None:
+    """The penalty counts what the answer says, not what the prompt does."""
+    how = Generation(LONG, beams=3, repetition_penalty=3.5)
+    answers = assistant.answers(conversations[:3], generation=how)
+    assert answers == [plain(saved, conversation, LONG, 3, 3.5) for conversation in conversations[:3]]
+    assert answers != assistant.answers(conversations[:3], LONG)
+
+
+@pytest.mark.parametrize("how", [Generation(LONG, beams=3), Generation(LONG, temperature=1.5, seed=8)])
+def test_a_batch_of_beams_or_drawn_tokens_is_answered_as_one_by_one(
+    assistant: Assistant, conversations: list[Conversation], how: Generation
+) -> None:
+    alone = [assistant.reply(conversation, how).text() for conversation in conversations]
+    assert assistant.answers(conversations, generation=how) == alone
+    assert assistant.answers(conversations[::-1], generation=how) == alone[::-1]
+    assert assistant.answers([], generation=how) == []
 
 
 def test_answers_end_at_the_end_token(saved: Path, conversations: list[Conversation]) -> None:
@@ -109,7 +133,7 @@ def test_answers_end_at_the_end_token(saved: Path, conversations: list[Conversat
     assert all("</s>" not in answer for answer in shorter)
     assert sum(map(len, shorter)) < sum(map(len, whole)) and ids
     for conversation, answer in zip(conversations, shorter, strict=True):
-        assert "".join(Assistant(checkpoint).stream(conversation, LONG)).strip() == answer
+        assert "".join(Assistant(checkpoint).reply(conversation, SHORT)).strip() == answer
 
 
 def test_a_blank_picture_is_grey_and_changes_the_answer(
@@ -137,13 +161,13 @@ def test_a_picture_is_looked_at_once(saved: Path, conversations: list[Conversati
     assistant = Assistant.load(saved)
     looked: list[int] = []
     family = assistant.checkpoint.family
-    real = family.image_embeddings
+    real = family.patch_features
 
     def look(model: Any, pixels: torch.Tensor) -> torch.Tensor:
         looked.append(len(pixels))
         return real(model, pixels)
 
-    monkeypatch.setattr(family, "image_embeddings", look)
+    monkeypatch.setattr(family, "patch_features", look)
     first = assistant.answers(conversations, LONG)
     assert sum(looked) == 4, "three pictures and one of them marked"
     assert assistant.answers(conversations, LONG) == first and sum(looked) == 4
@@ -160,13 +184,13 @@ def test_leaving_a_stream_early_ends_the_generation(saved: Path, conversations: 
 
     assistant.checkpoint.model.forward = counted
     before = threading.active_count()
-    stream = assistant.stream(conversations[1], 300)
+    stream = assistant.reply(conversations[1], Generation(300))
     next(stream)
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
     done = len(steps)
     time.sleep(0.3)
     assert len(steps) <= done + 3, "it goes on although nobody listens"
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 def test_a_failure_while_streaming_is_not_silence(saved: Path, conversations: list[Conversation]) -> None:
@@ -179,7 +203,7 @@ def test_a_failure_while_streaming_is_not_silence(saved: Path, conversations: li
 
     def listen() -> None:
         try:
-            told.append("".join(assistant.stream(conversations[1], 3)))
+            told.append("".join(assistant.reply(conversations[1], SHORT)))
         except RuntimeError as error:
             told.append(error)
 
@@ -195,7 +219,7 @@ def test_a_checkpoint_is_read_back_as_it_was_written(saved: Path, tmp_path: Path
     assert isinstance(checkpoint, Checkpoint) and not checkpoint.model.training
     checkpoint.save(tmp_path / "again")
     again = load(tmp_path / "again")
-    assert (again.prompt_name, again.language, again.settings) == ("compact", "pt", checkpoint.settings)
+    assert (again.spoken.prompt, again.spoken.language, again.settings) == ("compact", "pt", checkpoint.settings)
     assert again.tokenizer.get_vocab() == checkpoint.tokenizer.get_vocab()
     one, other = checkpoint.model.state_dict(), again.model.state_dict()
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)

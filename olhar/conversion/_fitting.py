@@ -35,7 +35,7 @@ def read_config(family: Any, conversion: Conversion) -> "PreTrainedConfig":
     try:
         return AutoConfig.for_model(family.MODEL_TYPE, **conversion.config)
     except Exception as error:  # transformers' own validation has no common error
-        reason = str(error).strip().splitlines()[0][:200]
+        reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"transformers does not accept this configuration: {reason}",
             f"config.json, read as {conversion.layout}",

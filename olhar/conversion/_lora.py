@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from olhar.core.errors import UserError
+from olhar.families._layouts.standard import live_name
 from olhar.families._made import Made
-from olhar.families._standard import live_name
 
 if TYPE_CHECKING:
     import torch

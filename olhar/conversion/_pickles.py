@@ -13,6 +13,8 @@ from olhar.families._made import Made
 if TYPE_CHECKING:
     import torch
 
+BEGINNINGS = (b"PK", b"\x80")  # of a zip archive, and of the pickles that torch wrote before it used one
+
 
 def read_pickle(path: Path) -> dict[str, Made]:
     """Every tensor of the file by name, nothing of it kept in memory.
@@ -46,9 +48,12 @@ def _loaded(path: Path, mapped: bool) -> Any:
     import torch
 
     try:
+        with open(path, "rb") as handle:
+            if not handle.read(2).startswith(BEGINNINGS):
+                raise ValueError("it does not begin as one")
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
-        if "Weights only load failed" not in str(error):
+        if "Unsupported" not in str(error):  # torch's word for whatever it does not let in
             raise _damaged(path, error) from error
         raise UserError(
             "this file holds more than weights, and loading it could run foreign code; it was not run",
@@ -60,7 +65,7 @@ def _loaded(path: Path, mapped: bool) -> Any:
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0]
     return UserError(f"this weight file is damaged: {reason}", str(path), "download or copy the file again")
 
 

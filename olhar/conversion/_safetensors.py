@@ -39,7 +39,9 @@ def read_safetensors(path: Path) -> dict[str, Made]:
     for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
         dtype, width = TYPES[entry["dtype"]]
         shape, (start, end) = tuple(entry["shape"]), entry["data_offsets"]
-        if end - start != width * math.prod(shape) or start < 0 or begin + end > size:
+        if end - start != width * math.prod(shape):
+            raise _broken(path, f"tensor {name} has {end - start} bytes for the shape {shape}")
+        if start < 0 or begin + end > size:
             raise _broken(path, f"tensor {name} reaches over its end")
         tensors[name] = _made(path, name, dtype, shape, begin + start, end - start)
     return tensors
@@ -52,7 +54,7 @@ def _header(path: Path) -> tuple[dict[str, Any], int, int]:
         with open(path, "rb") as handle:
             (length,) = struct.unpack("<Q", handle.read(8))
             if length > min(LONGEST_HEADER, size - 8):
-                raise _broken(path, f"its header would be {length} bytes long")
+                raise _broken(path, f"its header should have {length} bytes, and the file has {size}")
             header = json.loads(handle.read(length))
         header.pop("__metadata__", None)
         for name, entry in header.items():

@@ -4,15 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from olhar.conversion._json import read_object
 from olhar.conversion._pickles import read_pickle
 from olhar.conversion._safetensors import read_safetensors
 from olhar.core.errors import UserError
-from olhar.core.store import read_json
 from olhar.families._made import Made
 
 MODEL = ("model.safetensors", "pytorch_model.bin")
 ADAPTER = ("adapter_model.safetensors", "adapter_model.bin")
 BESIDE_ADAPTER = ("non_lora_trainables.safetensors", "non_lora_trainables.bin")
+POINTER = b"version https://git-lfs"
 PROJECTOR = ("mm_projector.safetensors", "mm_projector.bin")
 
 
@@ -47,12 +48,12 @@ def read_weights(path: Path) -> dict[str, Made]:
     """
     if path.name.endswith(".index.json"):
         return _read_index(path)
+    _refuse_pointer(path)
     return read_safetensors(path) if path.suffix == ".safetensors" else read_pickle(path)
 
 
 def _read_index(path: Path) -> dict[str, Made]:
-    content = read_json(path)
-    table = content.get("weight_map") if isinstance(content, dict) else None
+    table = read_object(path).get("weight_map")
     if not isinstance(table, dict) or not all(isinstance(file, str) for file in table.values()):
         raise UserError("this index does not say which file holds which tensor", str(path), "download it again")
     shards: dict[str, dict[str, Made]] = {}
@@ -63,6 +64,13 @@ def _read_index(path: Path) -> dict[str, Made]:
             what = f"tensor {name} is not in the file that the index names for it"
             raise UserError(what, str(path.parent / file), "download the folder again: its files do not fit together")
     return {name: made for shard in shards.values() for name, made in shard.items()}
+
+
+def _refuse_pointer(path: Path) -> None:
+    """Git puts a few lines of text in place of large files until they are asked for."""
+    with open(path, "rb") as handle:
+        if handle.read(len(POINTER)) == POINTER:
+            raise UserError("this is a pointer to a weight file, not the file itself", str(path), "run `git lfs pull`")
 
 
 def _read_shard(index: Path, file: str, name: str) -> dict[str, Made]:

@@ -8,16 +8,18 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from olhar.conversion import report as reports
-from olhar.conversion._fitting import EMBEDDINGS, fit, lengthened, read_config
+from olhar.conversion._fitting import EMBEDDINGS, HEAD, fit, lengthened, read_config
 from olhar.conversion.report import Report
 from olhar.conversion.source import Opened, opened
-from olhar.conversion.tokenizers import check_rows, source_tokenizer, verify, with_special
+from olhar.conversion.tokenizers import check_rows, source_tokenizer, verify
 from olhar.core import choices
 from olhar.core.errors import UserError
-from olhar.families import _standard
-from olhar.families._checkpoint import read_sidecar, sidecar
+from olhar.core.types import USUAL_PEN
+from olhar.families._checkpoint import Described, read_sidecar, sidecar
 from olhar.families._conversion import Conversion
+from olhar.families._layouts import standard
 from olhar.families._made import Made
+from olhar.families._tokens import add_tokens
 from olhar.families._writing import SIDECAR, Track, write_folder, writing_folder
 
 
@@ -25,13 +27,12 @@ from olhar.families._writing import SIDECAR, Track, write_folder, writing_folder
 class Plan:
     """All that will be written, known and checked before the first weight is read."""
 
-    family_name: str
     family: Any
     conversion: Conversion
     config: Any
     tensors: Mapping[str, Made]
     tokenizer: Tokenizer
-    origin: Mapping[str, Any]
+    sidecar: Mapping[str, Any]
     report: Report
 
 
@@ -63,8 +64,6 @@ def convert(
         raise UserError("there is something here already", str(target), "name another folder, or remove this one first")
     plan = _plan(opened(source, tower, base), str(source), target, prompt, language)
     conversion = plan.conversion
-    described = sidecar(plan.family_name, conversion.settings, conversion.spoken, origin=plan.origin)
-    special = (*plan.family.SPECIAL_TOKENS,)
     with writing_folder(target) as folder:
         write_folder(
             folder,
@@ -74,17 +73,19 @@ def convert(
             plan.tensors,
             plan.tokenizer,
             conversion.spoken,
-            described,
+            plan.sidecar,
             track,
         )
-        verify(folder, plan.tokenizer, special)
+        verify(folder, plan.tokenizer, plan.family.SPECIAL_TOKENS)
     return plan.report
 
 
 def _plan(source: Opened, name: str, target: Path, prompt: str | None, language: str | None) -> Plan:
     family_name, family = _family(source)
     conversion = family.conversion(source)
-    conversion, origin = _kept(source, family_name, family, conversion)
+    said = _said(source, family_name)
+    if said is not None:
+        conversion = replace(conversion, settings=said.settings, spoken=said.spoken)
     conversion = replace(conversion, spoken=conversion.spoken.other(prompt, language))
     tokenizer, where = source_tokenizer(source.tokenizer), str(source.folder)
     if EMBEDDINGS not in conversion.tensors:
@@ -92,10 +93,10 @@ def _plan(source: Opened, name: str, target: Path, prompt: str | None, language:
     before = conversion.tensors[EMBEDDINGS].shape[0]
     known = tokenizer.get_vocab()
     check_rows(tokenizer, before, source.tokenizer)
-    new = with_special(tokenizer, family.SPECIAL_TOKENS)
+    new = add_tokens(tokenizer, family.SPECIAL_TOKENS)
     rows = check_rows(tokenizer, before, source.tokenizer)
     conversion.spoken.stop_ids(tokenizer)  # told now, not after minutes of writing
-    config = _config(family, conversion, before, rows, tokenizer)
+    config = _config(family, conversion, rows, tokenizer)
     fitted = fit(family, config, lengthened(conversion.tensors, rows - before), where)
     left_out = {**conversion.left_out, **fitted.left_out}
     note = _template_note(source, family, conversion)
@@ -110,8 +111,11 @@ def _plan(source: Opened, name: str, target: Path, prompt: str | None, language:
         (*conversion.notes, *([note] if note else ())),
         conversion.spoken,
     )
-    origin = origin or {"source": name, "layout": conversion.layout, "vocabulary": before}
-    return Plan(family_name, family, conversion, config, fitted.tensors, tokenizer, origin, report)
+    public = source.folder.name if Path(name).exists() else name  # where it lay is nobody's business
+    origin = (said and said.origin) or {"source": public, "layout": conversion.layout, "vocabulary": before}
+    pen = said.pen if said else USUAL_PEN
+    described = sidecar(family_name, conversion.settings, conversion.spoken, pen, origin)
+    return Plan(family, conversion, config, fitted.tensors, tokenizer, described, report)
 
 
 def _family(source: Opened) -> tuple[str, Any]:
@@ -133,29 +137,27 @@ def _family(source: Opened) -> tuple[str, Any]:
     )
 
 
-def _kept(
-    source: Opened, family_name: str, family: Any, conversion: Conversion
-) -> tuple[Conversion, Mapping[str, Any]]:
-    """A folder that olhar wrote keeps its settings, its prompt and where it came from."""
-    said = read_sidecar(source.folder)
-    if said is None:
-        return conversion, {}
-    if said.family_name != family_name:
+def _said(source: Opened, family_name: str) -> Described | None:
+    """What olhar wrote beside these weights or their base: their settings, prompt, pen and origin stay."""
+    folder, said = next(((folder, said) for folder in source.folders if (said := read_sidecar(folder))), (None, None))
+    if said is not None and said.family_name != family_name:
         what = f"this file speaks of the family {said.family_name}, the folder holds {family_name}"
         fix = "remove this file to convert the folder as what its other files say"
-        raise UserError(what, str(source.folder / SIDECAR), fix)
-    return replace(conversion, settings=said.settings, spoken=said.spoken), said.origin
+        raise UserError(what, f"{folder}/{SIDECAR}", fix)
+    return said
 
 
-def _config(family: Any, conversion: Conversion, before: int, rows: int, tokenizer: Tokenizer) -> Any:
+def _config(family: Any, conversion: Conversion, rows: int, tokenizer: Tokenizer) -> Any:
     """The configuration with the target's vocabulary and the ids of its feature tokens."""
     config = read_config(family, conversion)
-    if config.text_config.vocab_size != before:
-        raise UserError(
-            f"config.json says {config.text_config.vocab_size} tokens, and there are {before} embeddings",
-            f"{EMBEDDINGS}, {', '.join(str(file) for file in conversion.tensors[EMBEDDINGS].files)}",
-            "check that config.json belongs to these weights",
-        )
+    for name in (EMBEDDINGS, HEAD):
+        table = conversion.tensors.get(name)
+        if table is not None and table.shape[0] != config.text_config.vocab_size:
+            raise UserError(
+                f"config.json says {config.text_config.vocab_size} tokens, and {name} has {table.shape[0]} rows",
+                ", ".join(str(file) for file in table.files),
+                "check that config.json belongs to these weights",
+            )
     config.text_config.vocab_size = rows
     for key, token in family.TOKEN_KEYS.items():
         setattr(config, key, tokenizer.token_to_id(token))
@@ -163,9 +165,9 @@ def _config(family: Any, conversion: Conversion, before: int, rows: int, tokeniz
 
 
 def _template_note(source: Opened, family: Any, conversion: Conversion) -> str | None:
-    if not _standard.recognises(source, family.MODEL_TYPE, family.MODEL_CLASS):
+    if not standard.recognises(source, family.MODEL_TYPE, family.MODEL_CLASS):
         return None  # elsewhere a template is that of the bare language model
-    return _standard.template_note(source, family, conversion.settings, conversion.spoken)
+    return standard.template_note(source, family, conversion.settings, conversion.spoken)
 
 
 def _added(new: Sequence[str], known: Mapping[str, int], before: int, rows: int) -> tuple[str, ...]:

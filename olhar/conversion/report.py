@@ -97,17 +97,14 @@ def table(report: Report) -> "RenderableType":
     from rich.markup import escape
     from rich.table import Table
 
-    shown = Table(title=f"{report.layout} → {report.family}", title_justify="left")
-    shown.add_column("part")
-    shown.add_column("tensors", justify="right")
-    shown.add_column("parameters", justify="right")
-    shown.add_column("type")
-    shown.add_column("from, to, how", overflow="fold")
+    shown = Table(title=f"{report.layout} → {report.family}", title_justify="left", box=None, pad_edge=False)
+    for title in ("part", "tensors", "parameters", "type", "from → to"):
+        shown.add_column(title, justify="right" if title in ("tensors", "parameters") else "left", overflow="fold")
     for row in report.rows:
-        names = f"{row.before}\n→ {row.after}" if row.before else f"→ {row.after}"
-        how = "" if row.how == "as it is" else f"\n({row.how})"
+        names = f"{row.before} → {row.after}" if row.before else f"→ {row.after}"
+        how = "" if row.how == "as it is" else f" ({row.how})"
         shown.add_row(row.part, str(row.tensors), f"{row.parameters:,}", row.dtype, escape(names + how))
     lines = [f"added: {line}" for line in report.added]
     lines += [f"left out: {line}" for line in grouped(report.left_out)]
     lines += [*report.notes, prompt_line(report.spoken)]
-    return Group(shown, *map(escape, lines))
+    return Group(shown, "", *map(escape, lines))

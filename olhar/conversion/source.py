@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from olhar.conversion._hub import located
+from olhar.conversion._json import read_object
 from olhar.conversion._lora import ADDED, Adapter
 from olhar.conversion._weights import ADAPTER, BESIDE_ADAPTER, MODEL, PROJECTOR, named, read_weights, weight_file
 from olhar.core.errors import UserError
-from olhar.core.store import read_json
 from olhar.families._made import Made
 
 ROLES = {  # folders of a checkpoint that was saved in parts, and where a single file has their tensors
@@ -41,21 +41,24 @@ class Opened:
 
     @cached_property
     def tower(self) -> "Opened | None":
-        """The vision tower's own folder: the named one, else the configuration's where it is on this machine."""
+        """The vision tower's own folder: the named one, else the configuration's where it is on this machine, else a
+        folder ``vision_tower`` of the checkpoint that is no part of a split one."""
         if self.named_tower is not None:
             return opened_tower(located(self.named_tower))
         names = [name for key in TOWER_KEYS if isinstance(name := self.config.get(key), str) and name]
         for name in names:
-            for path in (*(source.folder / name for source in self._chain()), Path(name)):
+            for path in (*(folder / name for folder in self.folders), Path(name)):
                 if (path / "config.json").is_file():
                     return opened_tower(path)
-        return None
+        beside = (folder / "vision_tower" for folder in self.folders if not _is_split(folder))
+        found = next((path for path in beside if (path / "config.json").is_file()), None)
+        return opened_tower(found) if found else None
 
     @cached_property
     def tokenizer(self) -> Path:
         """The folder that holds tokenizer files: the checkpoint's, its ``tokenizer/``, or its base's."""
-        for source in self._chain():
-            for folder in (source.folder, source.folder / "tokenizer"):
+        for own in self.folders:
+            for folder in (own, own / "tokenizer"):
                 if any((folder / name).is_file() for name in TOKENIZER_FILES):
                     return folder
         raise UserError(
@@ -66,16 +69,21 @@ class Opened:
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """A JSON file of the checkpoint, else of its base; None where neither has it."""
-        path = next((source.folder / name for source in self._chain() if (source.folder / name).is_file()), None)
-        return _json(path) if path else None
+        path = self._file(name)
+        return read_object(path) if path else None
 
     def read_text(self, name: str) -> str | None:
         """A text file of the checkpoint, else of its base; None where neither has it."""
-        path = next((source.folder / name for source in self._chain() if (source.folder / name).is_file()), None)
+        path = self._file(name)
         return path.read_text(encoding="utf-8") if path else None
 
-    def _chain(self) -> list["Opened"]:
-        return [self, *(self.base._chain() if self.base else ())]
+    def _file(self, name: str) -> Path | None:
+        return next((folder / name for folder in self.folders if (folder / name).is_file()), None)
+
+    @property
+    def folders(self) -> list[Path]:
+        """Its own folder, and those of what it was trained on."""
+        return [self.folder, *(self.base.folders if self.base else ())]
 
 
 def opened(path_or_hub_id: str | Path, tower: str | Path | None = None, base: str | Path | None = None) -> Opened:
@@ -115,7 +123,7 @@ def opened_tower(path: Path) -> Opened:
     ``config`` is the vision part's, ``tensors`` are ``vision_model.*``; none where the folder holds no weights.
     """
     if path.is_file() and path.suffix == ".json":
-        return Opened(path.parent, _vision_part(_json(path)), {})
+        return Opened(path.parent, _vision_part(read_object(path)), {})
     file = weight_file(path, MODEL)
     tensors = read_weights(file) if file else {}
     vision = {name: made for name, made in tensors.items() if name.startswith("vision_model.")}
@@ -152,14 +160,14 @@ def _without_wrapping(tensors: Mapping[str, Made]) -> dict[str, Made]:
 
 def _adapter(folder: Path, tower: str | Path | None, base: str | Path | None) -> Opened:
     path = folder / "adapter_config.json"
-    config, file = _json(path), weight_file(folder, ADAPTER)
+    config, file = read_object(path), weight_file(folder, ADAPTER)
     if file is None:
         raise UserError(f"the adapter has no weights ({' or '.join(ADAPTER)})", str(folder), "copy the file here")
     if weight_file(folder, MODEL):
         what = "this folder holds both whole weights and an adapter"
         raise UserError(what, str(folder), "move the files of one of them away")
     below = None if _is_split(folder) else _base(folder, base, config.get("base_model_name_or_path"))
-    own = _json(folder / "config.json") if (folder / "config.json").is_file() else None
+    own = read_object(folder / "config.json") if (folder / "config.json").is_file() else None
     tensors = below.tensors if below else _without_wrapping(_split(folder))
     beside_file = weight_file(folder, BESIDE_ADAPTER)
     adapter = Adapter(path, config, read_weights(file), read_weights(beside_file) if beside_file else {})
@@ -183,7 +191,7 @@ def _projector_is_there(folder: Path, config: Mapping[str, Any], adapter: Adapte
 def _projector(path: Path, tower: str | Path | None, base: str | Path | None) -> Opened:
     """A projector file of an alignment stage, laid over its language model."""
     described = _projector_config(path)
-    config = _json(described)
+    config = read_object(described)
     below = _base(described.parent, base, config.get("_name_or_path"))
     tensors = dict(below.tensors)
     for name, made in read_weights(path).items():
@@ -225,14 +233,7 @@ def _base(folder: Path, named: str | Path | None, recorded: Any) -> Opened:
 def _config(folder: Path) -> dict[str, Any]:
     if not (folder / "config.json").is_file():
         raise UserError("this folder has no config.json", str(folder), "name the folder of a whole checkpoint")
-    return _json(folder / "config.json")
-
-
-def _json(path: Path) -> dict[str, Any]:
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise UserError("this file holds no JSON object", str(path), "download or copy the file again")
-    return content
+    return read_object(folder / "config.json")
 
 
 def _no_weights(folder: Path) -> UserError:

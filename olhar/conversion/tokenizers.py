@@ -7,9 +7,9 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, normalizers
 
+from olhar.conversion._json import read_object
 from olhar.core.choices import names
 from olhar.core.errors import UserError
-from olhar.core.store import read_json
 from olhar.families import read_tokenizer
 from olhar.languages import language
 
@@ -31,16 +31,26 @@ def source_tokenizer(folder: Path) -> Tokenizer:
         UserError: the files are damaged or contradict each other, cannot be read without further packages, or
             describe a tokenizer that cannot be carried over exactly.
     """
-    if (folder / "tokenizer.json").is_file():
-        tokenizer = read_tokenizer(folder)
-    elif (folder / "tokenizer.model").is_file():
-        tokenizer = _from_sentencepiece(folder)
-    else:
-        tokenizer = _built(folder, "Qwen2Tokenizer")
-        _same_vocabulary(tokenizer, folder / "vocab.json")
+    try:
+        tokenizer = _read(folder)
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # how the library's Rust code fails; it is no Exception
+            raise
+        what = f"the tokenizer's files do not fit together: {error}"
+        raise UserError(what, str(folder), "copy the files of one tokenizer here") from error
     _with_recorded(tokenizer, folder)
     tokenizer.no_truncation()  # of the last training's batches; no part of the vocabulary
     tokenizer.no_padding()
+    return tokenizer
+
+
+def _read(folder: Path) -> Tokenizer:
+    if (folder / "tokenizer.json").is_file():
+        return read_tokenizer(folder)
+    if (folder / "tokenizer.model").is_file():
+        return _from_sentencepiece(folder)
+    tokenizer = _built(folder, "Qwen2Tokenizer")
+    _same_vocabulary(tokenizer, folder / "vocab.json")
     return tokenizer
 
 
@@ -54,18 +64,6 @@ def probes() -> Iterator[str]:
         if words.scenes is not None:
             yield "\n".join(question for forms in words.scenes.questions.values() for question in forms)
     yield from SHAPES
-
-
-def with_special(tokenizer: Tokenizer, tokens: Iterable[str]) -> list[str]:
-    """Make every token one id that no text around it can change; returns those that were not known before."""
-    added = []
-    for token in tokens:
-        known = tokenizer.token_to_id(token)
-        if known is None:
-            added.append(token)
-        if known is None or tokenizer.encode(f"a{token}b", add_special_tokens=False).ids.count(known) != 1:
-            tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False)])
-    return added
 
 
 def check_rows(tokenizer: Tokenizer, rows: int, where: Path) -> int:
@@ -110,7 +108,7 @@ def _built(folder: Path, default: str) -> Tokenizer:
     """The tokenizer that transformers' class makes of the folder's files."""
     import transformers
 
-    config = read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
+    config = read_object(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
     name = str(config.get("tokenizer_class") or default).removesuffix("Fast")
     if name not in CLASSES:
         raise UserError(
@@ -135,7 +133,7 @@ def _from_sentencepiece(folder: Path) -> Tokenizer:
     import sentencepiece
 
     tokenizer = _built(folder, "LlamaTokenizer")
-    config = read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
+    config = read_object(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
     legacy = config.get("legacy") is not False  # transformers' own reading of a file that does not say
     if legacy:
         _prepend_always(tokenizer)
@@ -163,7 +161,7 @@ def _installed(package: str) -> bool:
 
 
 def _same_vocabulary(tokenizer: Tokenizer, path: Path) -> None:
-    for token, id in read_json(path).items():
+    for token, id in read_object(path).items():
         if tokenizer.token_to_id(token) != id:
             _misrecorded(token, id, tokenizer.token_to_id(token), path)
 
@@ -184,13 +182,13 @@ def _recorded(folder: Path) -> list[tuple[int, AddedToken, Path]]:
     """(id, token, file) of all added tokens that the older files name, by id."""
     found: list[tuple[int, AddedToken, Path]] = []
     path = folder / "tokenizer_config.json"
-    decoder: Mapping[str, Any] = (read_json(path) if path.is_file() else {}).get("added_tokens_decoder") or {}
+    decoder: Mapping[str, Any] = (read_object(path) if path.is_file() else {}).get("added_tokens_decoder") or {}
     flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
     for id, row in decoder.items():
         token = AddedToken(row["content"], **{flag: row[flag] for flag in flags if flag in row})
         found.append((int(id), token, path))
     seen, path = {id for id, _, _ in found}, folder / "added_tokens.json"
-    for content, id in (read_json(path) if path.is_file() else {}).items():
+    for content, id in (read_object(path) if path.is_file() else {}).items():
         if id not in seen:
             found.append((id, AddedToken(content, special=True, normalized=False), path))
     return sorted(found, key=lambda row: row[0])

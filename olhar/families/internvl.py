@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from olhar.core.errors import UserError
 from olhar.core.recipe import ModelParts, TowerShape
 from olhar.core.store import read_json
-from olhar.families import _internvl_chat, _model, _parts, _standard, _tiles, _towers
+from olhar.families import _model, _parts, _towers
 from olhar.families._conversion import Conversion, Source
-from olhar.families._tiles import DOWNSAMPLE, END, IMAGE_TOKEN, START, Settings
+from olhar.families._images import tiles
+from olhar.families._images.tiles import DOWNSAMPLE, END, IMAGE_TOKEN, START, Settings
+from olhar.families._layouts import internvl_chat, standard
 from olhar.families._views import Medium
 
 if TYPE_CHECKING:
@@ -42,16 +44,16 @@ DISK_NAMES = (
 def settings(parts: ModelParts) -> Settings:
     """The layout that the recipe's tower implies; reads only the tower's configuration files."""
     if isinstance(parts.tower, TowerShape):
-        return _tiles.shuffled(Settings(parts.tower.image_size, parts.tower.patch_size), "model.tower")
+        return tiles.shuffled(Settings(parts.tower.image_size, parts.tower.patch_size), "model.tower")
     config = _towers.tower_config(parts.tower, (_towers.INTERNVIT,))
     side, patch = (_towers.square(config, name, parts.tower) for name in ("image_size", "patch_size"))
     path = Path(parts.tower) / "preprocessor_config.json"
     row = read_json(path) if path.is_file() else {}
-    return _tiles.shuffled(_tiles.of_processor(side, patch, row, row.get("crop_to_patches", False)), parts.tower)
+    return tiles.shuffled(tiles.of_processor(side, patch, row, row.get("crop_to_patches", False)), parts.tower)
 
 
-tile_grid, views, spell, pixels = _tiles.tile_grid, _tiles.views, _tiles.spell, _tiles.pixels
-usage = _tiles.usage
+tile_grid, views, spell, pixels = tiles.tile_grid, tiles.views, tiles.spell, tiles.pixels
+usage = tiles.usage
 
 
 def compose(parts: ModelParts, settings: Settings, tokenizer: "Tokenizer") -> "InternVLForConditionalGeneration":
@@ -119,7 +121,7 @@ roles, joined, hidden_states = _model.roles, _model.flattened, _model.hidden_sta
 
 def configs(settings: Settings) -> dict[str, Any]:
     """The image processor; where it may cut several tiles, also the processor that counts their tokens."""
-    files = {"preprocessor_config.json": _tiles.processor(settings)}
+    files = {"preprocessor_config.json": tiles.processor(settings)}
     if settings.max_tiles > 1:
         files["processor_config.json"] = {
             "processor_class": PROCESSOR_CLASS,
@@ -141,20 +143,20 @@ def video_text(settings: Settings) -> str | None:
 
 def recognises(source: Source) -> bool:
     """InternVL's own layout, or transformers'."""
-    return _internvl_chat.recognises(source) or _standard.recognises(source, MODEL_TYPE, MODEL_CLASS)
+    return internvl_chat.recognises(source) or standard.recognises(source, MODEL_TYPE, MODEL_CLASS)
 
 
 def conversion(source: Source) -> Conversion:
     """What becomes of a checkpoint in one of these layouts; raises ``UserError`` for what the class cannot compute."""
-    if _internvl_chat.recognises(source):
-        return _internvl_chat.conversion(source)
-    spoken = _internvl_chat.spoken("internvl2_5")  # converted folders do not say which template they were trained with
-    return _standard.conversion(source, _processed(source), spoken)
+    if internvl_chat.recognises(source):
+        return internvl_chat.conversion(source)
+    spoken = internvl_chat.spoken("internvl2_5")  # converted folders do not say which template they were trained with
+    return standard.conversion(source, _processed(source), spoken)
 
 
 def _processed(source: Source) -> Settings:
     """How transformers' processors prepare pictures for a checkpoint in its own layout."""
-    config, row, where = source.config, _standard.image_processor(source), str(source.folder)
+    config, row, where = source.config, standard.image_processor(source), str(source.folder)
     if row is None:
         what = "there is no preprocessor_config.json: nothing says how pictures are prepared"
         raise UserError(what, where, "copy it from where the checkpoint was published")
@@ -165,5 +167,5 @@ def _processed(source: Source) -> Settings:
     side = _towers.square({"size": [size.get("height"), size.get("width")]}, "size", where)
     described = source.read_json("processor_config.json") or {}
     several = PROCESSOR_CLASS in (row.get("processor_class"), described.get("processor_class"))
-    found = _tiles.of_processor(side, patch, row, several or row.get("crop_to_patches", False))
-    return _tiles.shuffled(_tiles.labelled(found), where)
+    found = tiles.of_processor(side, patch, row, several or row.get("crop_to_patches", False))
+    return tiles.shuffled(tiles.labelled(found), where)

@@ -1,17 +1,17 @@
 """LLaVA: a vision tower, an MLP over its patches, and a language model that reads them in its sequence.
 
 Class ``LlavaForConditionalGeneration``; recipes of LLaVA-1.5 (Liu et al. 2023, arXiv:2310.03744), of TinyLLaVA (Zhou
-et al. 2024, arXiv:2402.14289) and of ViTucano. ``olhar.families._squares`` holds how a picture becomes tokens.
+et al. 2024, arXiv:2402.14289) and of ViTucano. ``olhar.families._images.squares`` holds how a picture becomes tokens.
 """
 
 from typing import TYPE_CHECKING, Any
 
 from olhar.core.errors import UserError
 from olhar.core.recipe import ModelParts, TowerShape
-from olhar.families import _flat, _llava_next, _model, _original, _parts, _squares, _standard, _tinyllava, _towers
-from olhar.families._connectors import connector
+from olhar.families import _model, _parts, _towers
 from olhar.families._conversion import Conversion, Source, Spoken
-from olhar.families._squares import (
+from olhar.families._images import squares
+from olhar.families._images.squares import (
     DISK_NAMES,
     SPECIAL_TOKENS,
     TOKEN_KEYS,
@@ -25,6 +25,8 @@ from olhar.families._squares import (
     video_text,
     views,
 )
+from olhar.families._layouts import flat, llava_next, planning, standard, tinyllava
+from olhar.families._layouts.connectors import connector
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +56,7 @@ KINDS = (_towers.CLIP, _towers.SIGLIP)
 
 def settings(parts: ModelParts) -> Settings:
     """The layout that the recipe's tower implies; reads only the tower's config file."""
-    return _squares.settings(parts, KINDS, _towers.SIGLIP)
+    return squares.settings(parts, KINDS, _towers.SIGLIP)
 
 
 def compose(parts: ModelParts, settings: Settings, tokenizer: "Tokenizer") -> "LlavaForConditionalGeneration":
@@ -80,7 +82,7 @@ def compose(parts: ModelParts, settings: Settings, tokenizer: "Tokenizer") -> "L
 
 def patch_features(model: "PreTrainedModel", pixels: "torch.Tensor") -> "torch.Tensor":
     """(tiles, 3, side, side) normalised -> (tiles, patches, width) of the layer that the configuration names."""
-    return _squares.tower_features(model, pixels, int(model.config.vision_feature_select_strategy == "default"))
+    return squares.tower_features(model, pixels, int(model.config.vision_feature_select_strategy == "default"))
 
 
 roles, joined, hidden_states = _model.roles, _model.flattened, _model.hidden_states
@@ -88,9 +90,9 @@ roles, joined, hidden_states = _model.roles, _model.flattened, _model.hidden_sta
 
 def recognises(source: Source) -> bool:
     """transformers' own layout, TinyLLaVA's, or LLaVA's where it is neither ViP-LLaVA's nor LLaVA-OneVision's."""
-    if _flat.is_flat(source):
-        return not _flat.is_vip(source) and not _llava_next.recognises(source)
-    return _tinyllava.recognises(source) or _standard.recognises(source, MODEL_TYPE, MODEL_CLASS)
+    if flat.is_flat(source):
+        return not flat.is_vip(source) and not llava_next.recognises(source)
+    return tinyllava.recognises(source) or standard.recognises(source, MODEL_TYPE, MODEL_CLASS)
 
 
 def conversion(source: Source) -> Conversion:
@@ -99,28 +101,28 @@ def conversion(source: Source) -> Conversion:
     Raises:
         UserError: something that transformers' class cannot carry, or that is missing.
     """
-    if not (_flat.is_flat(source) or _tinyllava.recognises(source)):
-        return _standard.conversion(source, _standard_settings(source), Spoken("vicuna", "v1", "en"))
-    where = _original.where_of(source)
-    original = _tinyllava.original(source) if _tinyllava.recognises(source) else _llava(source)
-    seen = _original.tower(source, original, KINDS)
-    if _flat.is_flat(source) and seen.config["model_type"] == _towers.SIGLIP:
+    if not (flat.is_flat(source) or tinyllava.recognises(source)):
+        return standard.conversion(source, _standard_settings(source), Spoken("vicuna", "v1", "en"))
+    where = planning.where_of(source)
+    original = tinyllava.original(source) if tinyllava.recognises(source) else _llava(source)
+    seen = planning.tower(source, original, KINDS)
+    if flat.is_flat(source) and seen.config["model_type"] == _towers.SIGLIP:
         what = "this is LLaVA's layout with a SigLIP tower, and programs that write it disagree on what they read of it"
         raise UserError(what, where, "convert it to transformers' layout with the program that trained it")
-    settings = _original.settings(original, seen, where)
-    projector, activation = connector(original.connector_type, _original.connector_tensors(source, original), where)
+    settings = planning.settings(original, seen, where)
+    projector, activation = connector(original.connector_type, planning.connector_tensors(source, original), where)
     config = {
-        "vision_feature_layer": _original.feature_layer(original.layer, seen, where),
+        "vision_feature_layer": planning.feature_layer(original.layer, seen, where),
         "vision_feature_select_strategy": settings.strategy,
         "projector_hidden_act": activation,
     }
-    return _original.planned(source, original, seen, settings, projector, config)
+    return planning.planned(source, original, seen, settings, projector, config)
 
 
-def _llava(source: Source) -> _original.Original:
-    _flat.refuse(source)
+def _llava(source: Source) -> planning.Original:
+    flat.refuse(source)
     kind, tower = source.config.get("mm_projector_type", "linear"), source.config["mm_vision_tower"]
-    return _flat.original(source, "LLaVA-1.5", str(kind), str(tower), Spoken("vicuna", "v1", "en"))
+    return flat.original(source, "LLaVA-1.5", str(kind), str(tower), Spoken("vicuna", "v1", "en"))
 
 
 def _standard_settings(source: Source) -> Settings:
@@ -128,7 +130,7 @@ def _standard_settings(source: Source) -> Settings:
     from transformers import LlavaConfig
 
     config: Any = LlavaConfig.from_dict(dict(source.config))
-    where = _original.where_of(source)
+    where = planning.where_of(source)
     vision = _towers.checked(config.vision_config.to_dict(), KINDS, where)
     strategy = config.vision_feature_select_strategy
-    return _squares.prepared(vision, _standard.image_processor(source), strategy, where)
+    return squares.prepared(vision, standard.image_processor(source), strategy, where)

@@ -3,7 +3,7 @@
 Class ``LlavaOnevisionForConditionalGeneration``; recipe of Li et al. 2024, arXiv:2408.03326. An image that is alone in
 its sample becomes a squashed whole and a grid of tiles, unpadded, a line break after each row of features; images
 that share a sample become one padded tile and a line break each; a video's frames are pooled two by two, with one line
-break after the last. ``olhar.families._anyres`` holds that arithmetic.
+break after the last. ``olhar.families._images.anyres`` holds that arithmetic.
 """
 
 import re
@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from olhar.core.errors import UserError
 from olhar.core.recipe import ModelParts
-from olhar.families import _llava_next, _model, _parts, _squares, _standard, _towers
-from olhar.families._anyres import Settings, Tiles, all_canvases, described, pixels, usage, views
+from olhar.families import _model, _parts, _towers
 from olhar.families._conversion import Conversion, Source
+from olhar.families._images import squares
+from olhar.families._images.anyres import Settings, Tiles, all_canvases, described, pixels, usage, views
+from olhar.families._layouts import llava_next, standard
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +48,7 @@ DISK_NAMES = (
 
 def settings(parts: ModelParts) -> Settings:
     """The layout that the recipe's tower implies; reads only the tower's config file."""
-    square = _squares.settings(parts, _llava_next.FITS, _towers.SIGLIP)
+    square = squares.settings(parts, llava_next.FITS, _towers.SIGLIP)
     return Settings(square.side, square.patch, all_canvases(square.side), mean=square.mean, std=square.std)
 
 
@@ -60,7 +62,7 @@ def compose(parts: ModelParts, settings: Settings, tokenizer: "Tokenizer") -> "L
     from transformers import LlavaOnevisionConfig, LlavaOnevisionForConditionalGeneration
 
     text = _parts.text_config(parts.language_model, tokenizer.get_vocab_size())
-    vision = _parts.vision_config(parts.tower, _llava_next.FITS, _parts.new_siglip_config)
+    vision = _parts.vision_config(parts.tower, llava_next.FITS, _parts.new_siglip_config)
     pooled = getattr(vision, "vision_use_head", True)  # then its last layer was trained for the pooling head
     ids: dict[str, Any] = _parts.token_ids(tokenizer, TOKEN_KEYS)
     config = LlavaOnevisionConfig(
@@ -78,7 +80,7 @@ def compose(parts: ModelParts, settings: Settings, tokenizer: "Tokenizer") -> "L
 
 def patch_features(model: "PreTrainedModel", pixels: "torch.Tensor") -> "torch.Tensor":
     """(tiles, 3, side, side) normalised -> (tiles, patches, width) of the tower, before its last norm."""
-    return _squares.tower_features(model, pixels, skipped=0)
+    return squares.tower_features(model, pixels, skipped=0)
 
 
 def joined(model: "PreTrainedModel", connected: "torch.Tensor", views: Sequence[Tiles]) -> "torch.Tensor":
@@ -102,7 +104,7 @@ def _packed(core: Any, tiles: "torch.Tensor", view: Tiles) -> "torch.Tensor":
     return packed  # type: ignore[no-any-return]
 
 
-roles, connected, hidden_states = _model.roles, _squares.connected, _model.hidden_states
+roles, connected, hidden_states = _model.roles, squares.connected, _model.hidden_states
 
 
 def configs(settings: Settings) -> dict[str, Any]:
@@ -136,13 +138,13 @@ def video_text(settings: Settings) -> str | None:
 
 def recognises(source: Source) -> bool:
     """The published layout of the LLaVA-NeXT repository, or transformers' own."""
-    return _llava_next.recognises(source) or _standard.recognises(source, MODEL_TYPE, MODEL_CLASS)
+    return llava_next.recognises(source) or standard.recognises(source, MODEL_TYPE, MODEL_CLASS)
 
 
 def conversion(source: Source) -> Conversion:
-    if _llava_next.recognises(source):
-        return _llava_next.conversion(source)
-    return _standard.conversion(source, _settings_of(source), _llava_next.SPOKEN)
+    if llava_next.recognises(source):
+        return llava_next.conversion(source)
+    return standard.conversion(source, _settings_of(source), llava_next.SPOKEN)
 
 
 def _settings_of(source: Source) -> Settings:
@@ -151,7 +153,7 @@ def _settings_of(source: Source) -> Settings:
 
     config: Any = LlavaOnevisionConfig.from_dict(dict(source.config))
     where, tower = str(source.folder / "config.json"), config.vision_config.to_dict()
-    _towers.checked(tower, _llava_next.FITS, where)
+    _towers.checked(tower, llava_next.FITS, where)
     strategy, layout = config.vision_feature_select_strategy, config.vision_aspect_ratio
     ratio = re.fullmatch(r"anyres_max_(\d+)", layout)
     if strategy != "full" or ratio is None:
@@ -159,7 +161,7 @@ def _settings_of(source: Source) -> Settings:
         raise UserError(what, where, "only 'full' features of 'anyres_max_N' are")
     side, patch = (_towers.square(tower, name, where) for name in ("image_size", "patch_size"))
     pinpoints = tuple((int(high), int(wide)) for high, wide in config.image_grid_pinpoints)
-    found = _standard.image_processor(source) or configs(Settings(side, patch, pinpoints))[PREPROCESSOR]
+    found = standard.image_processor(source) or configs(Settings(side, patch, pinpoints))[PREPROCESSOR]
     row = {**SILENT, "image_grid_pinpoints": config.image_grid_pinpoints, **found}
     prepared, fit, mean, std = _towers.read_processor(row, where)
     if prepared != side or fit != "squash" or row["image_grid_pinpoints"] != config.image_grid_pinpoints:

@@ -1,7 +1,7 @@
 """ViP-LLaVA: LLaVA with the states of five tower layers side by side, for the fine lines of visual prompts.
 
 Class ``VipLlavaForConditionalGeneration``; recipe of Cai et al. 2024, arXiv:2312.00784. The prompts are drawn on the
-picture (``olhar.core.marks``), so nothing else differs. ``olhar.families._squares`` holds how a picture becomes tokens.
+picture (``olhar.core.marks``), so nothing else differs. How a picture becomes tokens: ``_images.squares``.
 """
 
 from collections.abc import Mapping
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from olhar.core.errors import UserError
 from olhar.core.recipe import ModelParts, TowerShape
-from olhar.families import _flat, _model, _original, _parts, _squares, _standard, _towers
+from olhar.families import _model, _parts, _towers
 from olhar.families._conversion import Conversion, Source, Spoken, renamed
-from olhar.families._squares import (
+from olhar.families._images import squares
+from olhar.families._images.squares import (
     DISK_NAMES,
     SPECIAL_TOKENS,
     TOKEN_KEYS,
@@ -25,6 +26,7 @@ from olhar.families._squares import (
     video_text,
     views,
 )
+from olhar.families._layouts import flat, planning, standard
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +72,7 @@ def settings(parts: ModelParts) -> Settings:
         _check_layers(parts.tower.layers, "model.tower")
     else:
         _check_tower(_towers.tower_config(parts.tower, KINDS), parts.tower)
-    return _squares.settings(parts, KINDS, _towers.CLIP)
+    return squares.settings(parts, KINDS, _towers.CLIP)
 
 
 def _check_tower(config: Mapping[str, Any], where: str) -> None:
@@ -112,7 +114,7 @@ def _described(settings: Settings) -> dict[str, Any]:
 
 def patch_features(model: "PreTrainedModel", pixels: "torch.Tensor") -> "torch.Tensor":
     """(tiles, 3, side, side) normalised -> (tiles, patches, 5 x width) of five layers, without the class token."""
-    return _squares.tower_features(model, pixels, 1)
+    return squares.tower_features(model, pixels, 1)
 
 
 roles, joined, hidden_states = _model.roles, _model.flattened, _model.hidden_states
@@ -120,7 +122,7 @@ roles, joined, hidden_states = _model.roles, _model.flattened, _model.hidden_sta
 
 def recognises(source: Source) -> bool:
     """transformers' own layout, or the published one, told by its tower's name or its norm before the projector."""
-    return _flat.is_vip(source) or _standard.recognises(source, MODEL_TYPE, MODEL_CLASS)
+    return flat.is_vip(source) or standard.recognises(source, MODEL_TYPE, MODEL_CLASS)
 
 
 def conversion(source: Source) -> Conversion:
@@ -129,19 +131,19 @@ def conversion(source: Source) -> Conversion:
     Raises:
         UserError: something that transformers' class cannot carry, or that is missing.
     """
-    if not _flat.is_flat(source):
-        return _standard.conversion(source, _standard_settings(source), Spoken("vicuna", "v0", "en"))
-    _flat.refuse(source)
-    where, kind = _original.where_of(source), source.config.get("mm_projector_type")
+    if not flat.is_flat(source):
+        return standard.conversion(source, _standard_settings(source), Spoken("vicuna", "v0", "en"))
+    flat.refuse(source)
+    where, kind = planning.where_of(source), source.config.get("mm_projector_type")
     if kind != "mlp2x_gelu":
         what = f"the connector {kind!r} cannot be carried over: transformers' class has a norm and two layers"
         raise UserError(what, where, "use a checkpoint whose connector is mlp2x_gelu")
-    original = _flat.original(source, "ViP-LLaVA", kind, PUBLISHED_TOWER, Spoken("vicuna", "human", "en"))
-    seen = _original.tower(source, original, KINDS)
+    original = flat.original(source, "ViP-LLaVA", kind, PUBLISHED_TOWER, Spoken("vicuna", "human", "en"))
+    seen = planning.tower(source, original, KINDS)
     _check_tower(seen.config, where)
-    settings = _original.settings(original, seen, where)
-    projector, _ = renamed(_original.connector_tensors(source, original), CONNECTOR_RULES)
-    return _original.planned(source, original, seen, settings, projector, _described(settings))
+    settings = planning.settings(original, seen, where)
+    projector, _ = renamed(planning.connector_tensors(source, original), CONNECTOR_RULES)
+    return planning.planned(source, original, seen, settings, projector, _described(settings))
 
 
 def _standard_settings(source: Source) -> Settings:
@@ -149,6 +151,6 @@ def _standard_settings(source: Source) -> Settings:
     from transformers import VipLlavaConfig
 
     config: Any = VipLlavaConfig.from_dict(dict(source.config))
-    where = _original.where_of(source)
+    where = planning.where_of(source)
     vision = _towers.checked(config.vision_config.to_dict(), KINDS, where)
-    return _squares.prepared(vision, _standard.image_processor(source), "default", where)
+    return squares.prepared(vision, standard.image_processor(source), "default", where)

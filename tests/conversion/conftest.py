@@ -10,6 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from olhar.conversion.source import Opened
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 Tensors = dict[str, torch.Tensor]
 
@@ -81,3 +83,15 @@ def split(folder: Path, wrapped: str = "") -> None:
         if wrapped and role == "language_model":
             inside = {name.replace("_proj.", f"_proj.{wrapped}."): value for name, value in inside.items()}
         torch.save(inside, folder / role / "pytorch_model.bin")
+
+
+def loaded(source: Opened) -> Tensors:
+    return {name: made.load() for name, made in source.tensors.items()}
+
+
+def same(one: Tensors, other: Tensors) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def original(name: str) -> Tensors:
+    return load_file(GOLDEN / name / "model.safetensors")

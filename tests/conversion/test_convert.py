@@ -85,7 +85,7 @@ def test_the_report_tells_all(tmp_path: Path) -> None:
     assert json.loads(json.dumps(report.to_json()))["rows"][0]["part"] == "vision"
     screen = StringIO()
     Console(file=screen, width=100).print(table(report))
-    shown = screen.getvalue()
+    shown = " ".join(screen.getvalue().split())
     assert all(word in shown for word in ("merged with a LoRA", "vicuna/v1", "--prompt", "<image>", "1 more row"))
 
 
@@ -113,6 +113,18 @@ def test_room_that_is_there_is_used(copied: COPIED, tmp_path: Path) -> None:
     report = convert(folder, tmp_path / "target")
     assert len(weights(tmp_path / "target")["language_model.lm_head.weight"]) == 512 and len(report.added) == 1
     assert config(tmp_path / "target")["image_token_index"] == 503
+
+
+def test_tokens_beyond_the_table_get_rows_of_their_own(copied: COPIED, tmp_path: Path) -> None:
+    """As where a padding token was added to the tokenizer and never to the model."""
+    folder = copied("vitucano")
+    edit(folder / "config.json", text_config=config(folder)["text_config"] | {"vocab_size": 500})
+    tables = ("language_model.model.embed_tokens.weight", "language_model.lm_head.weight")
+    rewrite(folder, lambda tensors: tensors | {name: tensors[name][:500].clone() for name in tables})
+    report = convert(folder, tmp_path / "target")
+    assert weights(tmp_path / "target")["language_model.lm_head.weight"].shape == (504, 64)
+    told = next(line for line in report.added if "embeddings" in line)
+    assert told.startswith("4 rows") and all(token in told for token in ("<pad>", "<system>", "<image>"))
 
 
 def config(folder: Path) -> dict[str, Any]:
@@ -157,6 +169,15 @@ def test_a_head_that_is_tied_is_written_once(copied: COPIED, tmp_path: Path, equ
     else:
         with pytest.raises(UserError, match="differs from the input embeddings"):
             convert(folder, tmp_path / "target")
+
+
+def test_where_it_lay_is_not_written_down(converted: Path) -> None:
+    assert json.loads((converted / "olhar.json").read_text())["origin"] == {
+        "source": "vitucano",
+        "layout": "TinyLLaVA",
+        "vocabulary": 503,
+    }
+    assert not any(str(GOLDEN.parent).encode() in content for content in files(converted).values())
 
 
 def test_another_prompt_may_be_asked_for(tmp_path: Path) -> None:
@@ -236,7 +257,7 @@ def test_an_adapter_over_a_converted_folder_keeps_its_prompt(converted: Path, tm
     """What was trained further by other tools comes back with everything that olhar knew of its base."""
     base, folder = tmp_path / "base", tmp_path / "adapter"
     shutil.copytree(converted, base)
-    edit(base / "olhar.json", prompt="vicuna", variant="v1")
+    edit(base / "olhar.json", variant="chat", pen={"width": 5, "alpha": None})
     folder.mkdir()
     name = "base_model.model.model.language_model.layers.0.self_attn.q_proj"
     save_file(
@@ -247,6 +268,8 @@ def test_an_adapter_over_a_converted_folder_keeps_its_prompt(converted: Path, tm
         json.dumps({"peft_type": "LORA", "r": 2, "lora_alpha": 1, "base_model_name_or_path": "../base"})
     )
     report = convert(folder, tmp_path / "target")
-    assert report.spoken.prompt == "vicuna"
+    assert (report.spoken.prompt, report.spoken.variant) == ("tucano", "chat")
+    said = json.loads((tmp_path / "target" / "olhar.json").read_text())
+    assert said["pen"] == {"width": 5, "alpha": None} and said["origin"]["layout"] == "TinyLLaVA"
     name = "language_model.model.layers.0.self_attn.q_proj.weight"
     assert torch.equal(weights(tmp_path / "target")[name], weights(converted)[name] + 1.0)

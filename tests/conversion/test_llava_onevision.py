@@ -15,7 +15,7 @@ from olhar.core.errors import UserError
 from olhar.core.types import ImageRef, Part, Turn, VideoRef
 from olhar.families import Checkpoint, Encoder, embedded, load, normalised, pixels_of, views_of
 from olhar.families import llava_onevision as family
-from olhar.families._anyres import all_canvases
+from olhar.families._images.anyres import all_canvases
 from olhar.languages import language
 from olhar.prompts import PLACEHOLDER, encode, prompt, with_placeholder
 from tests.conversion.onevision_opened import GOLDEN, IMAGE, VIDEO, VOCABULARY, Converted, plain, swapped

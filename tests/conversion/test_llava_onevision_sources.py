@@ -16,7 +16,7 @@ from olhar.core.choices import choose, names
 from olhar.core.errors import UserError
 from olhar.families import llava_onevision as family
 from olhar.families import load
-from olhar.families._anyres import all_canvases
+from olhar.families._images.anyres import all_canvases
 from tests.conversion.onevision_opened import GOLDEN, VOCABULARY, plain, swapped
 
 INPUTS = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vision_tower_config.json")

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from olhar.conversion.convert import convert
 from olhar.core.errors import UserError
-from olhar.families._standard import live_name
+from olhar.families._layouts.standard import live_name
 from tests.conversion.conftest import GOLDEN, Tensors, edit, rewrite
 
 Rename = Callable[[str], str]

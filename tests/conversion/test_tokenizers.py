@@ -10,8 +10,9 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
 from olhar.conversion import tokenizers as carried
-from olhar.conversion.tokenizers import SHAPES, check_rows, probes, source_tokenizer, verify, with_special
+from olhar.conversion.tokenizers import SHAPES, check_rows, probes, source_tokenizer, verify
 from olhar.core.errors import UserError
+from olhar.families._tokens import add_tokens
 from tests.conversion.conftest import GOLDEN, edit
 
 VITUCANO, LLAVA, QWEN = GOLDEN / "vitucano" / "tokenizer", GOLDEN / "llava15" / "tokenizer", GOLDEN / "internvl_base"
@@ -171,14 +172,14 @@ def test_special_tokens_are_one_id_wherever_they_stand() -> None:
     tokenizer = words(a=1, b=2)
     tokenizer.add_tokens(["<old>"])
     tokenizer.add_special_tokens([AddedToken("<kept>", special=True, normalized=False)])
-    assert with_special(tokenizer, ("<new>", "<old>", "<kept>")) == ["<new>"]
+    assert add_tokens(tokenizer, ("<new>", "<old>", "<kept>")) == ["<new>"]
     assert tokenizer.encode("a<new>b<old><kept>a").ids == [1, 5, 2, 3, 4, 1]
 
 
 def test_a_word_of_the_vocabulary_becomes_special_with_its_id() -> None:
     tokenizer = words(a=1, b=2, **{"<image>": 3})
     assert tokenizer.encode("a<image>b").ids != [1, 3, 2], "or this proves nothing"
-    assert with_special(tokenizer, ("<image>",)) == []
+    assert add_tokens(tokenizer, ("<image>",)) == []
     assert tokenizer.encode("a<image>b").ids == [1, 3, 2]
 
 

@@ -23,8 +23,9 @@ from transformers import (
 
 from olhar.core.errors import UserError
 from olhar.core.recipe import LanguageModelShape, ModelParts, TowerShape
-from olhar.families import Checkpoint, Medium, Spoken, _squares, _towers, budget, llava, normalised
-from olhar.families._squares import IMAGE_TOKEN, Settings
+from olhar.families import Checkpoint, Medium, Spoken, _towers, budget, llava, normalised
+from olhar.families._images import squares
+from olhar.families._images.squares import IMAGE_TOKEN, Settings
 
 CLIP = Settings(336, 14, "pad", "default", True, _towers.CLIP_MEAN, _towers.CLIP_STD)
 SIGLIP = Settings(384, 14, "squash", "full", False, _towers.HALF, _towers.HALF)
@@ -60,7 +61,7 @@ def composed(tmp_path: Path) -> Callable[..., Any]:
 
 
 def test_published_counts() -> None:
-    assert budget(llava, 640, 480, CLIP) == _squares.Budget(576, 0, 1), "LLaVA-1.5"
+    assert budget(llava, 640, 480, CLIP) == squares.Budget(576, 0, 1), "LLaVA-1.5"
     assert budget(llava, 640, 480, replace(SIGLIP, strategy="default")).tokens == 728, "ViTucano"
     assert budget(llava, 20, 2000, SIGLIP).tokens == 729
     assert replace(CLIP, strategy="full").tokens == 577

@@ -19,7 +19,7 @@ from olhar.core.errors import UserError
 from olhar.core.recipe import LanguageModelShape, ModelParts, TowerShape
 from olhar.families import Checkpoint, Medium, Spoken, budget, embedded, load, normalised
 from olhar.families import llava_onevision as family
-from olhar.families._anyres import all_canvases
+from olhar.families._images.anyres import all_canvases
 from olhar.families.llava_onevision import IMAGE_TOKEN, SPECIAL_TOKENS, VIDEO_TOKEN, Settings
 
 TABLE = json.loads((Path(__file__).parents[1] / "golden" / "llava_onevision_tokens.json").read_text(encoding="utf-8"))

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from olhar.core.errors import UserError
-from olhar.families import _flat, _towers
-from olhar.families._anyres import Pair, Settings, all_canvases, described
+from olhar.families import _towers
 from olhar.families._conversion import Conversion, Made, Source, Spoken, renamed
+from olhar.families._images.anyres import Pair, Settings, all_canvases, described
+from olhar.families._layouts import flat
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +50,7 @@ LAYOUT = (
 def recognises(source: Source) -> bool:
     """Told from LLaVA's layout, which has the same keys, by its line breaks or its language model, and its SigLIP."""
     config = source.config
-    if not _flat.is_flat(source):
+    if not flat.is_flat(source):
         return False
     spatial = str(config.get("mm_patch_merge_type")).startswith("spatial") or NEWLINE in source.tensors
     return (spatial or _is_qwen(config)) and _sees_by_siglip(source)
@@ -82,7 +83,7 @@ def conversion(source: Source) -> Conversion:
     tower, unread = _tower_tensors(source)
     vision = _vision_config(source, tower)
     settings, notes = _layout(source, vision, whole)
-    text, tied = _flat.text_config(source), _tied(source)
+    text, tied = flat.text_config(source), _tied(source)
     if text.pop("rope_scaling", None):
         notes += ("rope_scaling is left out: the published class never applies it",)
     others = {name: made for name, made in source.tensors.items() if not name.startswith(TOWER)}

@@ -6,7 +6,7 @@ from typing import Any
 
 from olhar.core.errors import UserError
 from olhar.families._conversion import Source, Spoken
-from olhar.families._original import Original, where_of
+from olhar.families._layouts.planning import Original, where_of
 
 TOWER = "model.vision_tower.vision_tower."
 PROJECTOR = "model.mm_projector."

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from olhar.core.errors import UserError
-from olhar.families import _flat, _tiles, _towers
+from olhar.families import _towers
 from olhar.families._conversion import Conversion, Made, Source, Spoken, renamed
-from olhar.families._tiles import DOWNSAMPLE, Settings
+from olhar.families._images import tiles
+from olhar.families._images.tiles import DOWNSAMPLE, Settings
+from olhar.families._layouts import flat
 from olhar.languages import language
 
 if TYPE_CHECKING:
@@ -129,8 +131,8 @@ def _layout(config: Mapping[str, Any], where: str) -> Settings:
         mean=_towers.IMAGENET_MEAN,
         std=_towers.IMAGENET_STD,
     )
-    _tiles.processor(layout)  # raises where transformers' processor cannot repeat it
-    return _tiles.shuffled(_tiles.labelled(layout), where)
+    tiles.processor(layout)  # raises where transformers' processor cannot repeat it
+    return tiles.shuffled(tiles.labelled(layout), where)
 
 
 def _spoken(config: Mapping[str, Any], where: str) -> Spoken:
@@ -184,7 +186,7 @@ def _text_config(config: Mapping[str, Any], where: str) -> dict[str, Any]:
         )
     return {
         "model_type": LANGUAGE_MODELS[architecture],
-        **{key: text[key] for key in _flat.TEXT_KEYS if key in text},
+        **{key: text[key] for key in flat.TEXT_KEYS if key in text},
         "tie_word_embeddings": False,
     }
 

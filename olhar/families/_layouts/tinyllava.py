@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from olhar.core.errors import UserError
-from olhar.families import _flat
 from olhar.families._conversion import Source, Spoken
-from olhar.families._original import Original, where_of
+from olhar.families._layouts import flat
+from olhar.families._layouts.planning import Original, where_of
 
 MODEL_TYPE = "tinyllava"
 TOWER, CONNECTOR = "vision_tower._vision_tower.", "connector._connector."
@@ -29,13 +29,13 @@ def original(source: Source) -> Original:
     """What the configuration says. Raises ``UserError`` where it lacks a part."""
     config = source.config
     text, vision = (_part(source, name) for name in ("text_config", "vision_config"))
-    legacy = any(name.startswith(_flat.PROJECTOR) for name in source.tensors)
+    legacy = any(name.startswith(flat.PROJECTOR) for name in source.tensors)
     return Original(
         layout="TinyLLaVA, with the older names" if legacy else "TinyLLaVA",
         tower_name=str(config.get("vision_model_name_or_path") or "no name"),
-        tower=_flat.TOWER if legacy else TOWER,
-        connector=_flat.PROJECTOR if legacy else CONNECTOR,
-        language_rules=_flat.LANGUAGE_RULES if legacy else LANGUAGE_RULES,
+        tower=flat.TOWER if legacy else TOWER,
+        connector=flat.PROJECTOR if legacy else CONNECTOR,
+        language_rules=flat.LANGUAGE_RULES if legacy else LANGUAGE_RULES,
         text=text,
         connector_type=str(config.get("connector_type")),
         spoken=TUCANO if text.get("model_type") == "llama" else VICUNA,

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from olhar.core.errors import UserError
-from olhar.families import _squares, _towers
+from olhar.families import _towers
 from olhar.families._conversion import Conversion, Made, Source, Spoken, renamed
+from olhar.families._images import squares
 
 TOWER_RULES = (("vision_model.", "model.vision_tower."),)
-STRATEGIES: dict[str, _squares.Strategy] = {"patch": "default", "cls_patch": "full"}
+STRATEGIES: dict[str, squares.Strategy] = {"patch": "default", "cls_patch": "full"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ def _check_known(source: Source, original: Original, config: Mapping[str, Any]) 
         raise UserError(what, where_of(source), "name the folder of the tower that it was trained with: --tower PATH")
 
 
-def settings(original: Original, tower: Tower, where: str) -> _squares.Settings:
+def settings(original: Original, tower: Tower, where: str) -> squares.Settings:
     """How the original prepares pictures; raises ``UserError`` for a way that is not known here."""
     if original.aspect not in (None, "square", "pad"):
         raise UserError(f"image_aspect_ratio is {original.aspect!r}", where, "only 'square' and 'pad' are known")
@@ -122,7 +123,7 @@ def settings(original: Original, tower: Tower, where: str) -> _squares.Settings:
         what = f"the features to select are {original.strategy!r}"
         raise UserError(what, where, f"known are {', '.join(STRATEGIES)}")
     strategy = STRATEGIES[original.strategy]
-    found = _squares.prepared(tower.config, original.processor or tower.processor, strategy, where)
+    found = squares.prepared(tower.config, original.processor or tower.processor, strategy, where)
     return replace(found, fit="pad") if original.aspect == "pad" else found
 
 
@@ -145,7 +146,7 @@ def planned(
     source: Source,
     original: Original,
     seen: Tower,
-    settings: _squares.Settings,
+    settings: squares.Settings,
     connector: Mapping[str, Made],
     config: Mapping[str, Any],
 ) -> Conversion:

@@ -1,0 +1,1 @@
+"""How pictures become tiles and tokens: one arithmetic a file, without torch."""

@@ -1,0 +1,1 @@
+"""Layouts in which checkpoints were published: one a file, each read into what transformers' own class holds."""

@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 OLDEST := 3, 11
 
-.PHONY: help setup demo test check clean
+APERTIUM := apertium apertium-eng-spa apertium-es-pt
+
+.PHONY: help setup apertium demo demo-translate test check clean
 .DEFAULT_GOAL := help
 
 help:  ## show these lines
@@ -14,6 +16,17 @@ setup: $(VENV)/.ready  ## install olhar and its pinned dependencies into .venv
 
 demo: setup  ## train, measure, publish a small assistant that sees and answers in Portuguese
 	OMP_NUM_THREADS=1 $(BIN)/olhar run recipes/world-pt.toml
+
+demo-translate: setup apertium  ## translate real conversations into Portuguese, offline, and look at what came out
+	$(BIN)/olhar run recipes/translate-pt.toml
+	for data in multiturn wild; do $(BIN)/olhar review runs/translate-pt/translate/$$data.jsonl --html runs/translate-pt/$$data.html; done
+
+# A Debian package set: installed where that is allowed, named where it is not.
+apertium:
+	@command -v apertium > /dev/null && ls /usr/share/apertium/modes/*spa*.mode > /dev/null 2>&1 \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
+		     && apt-get install -y -q --no-install-recommends $(APERTIUM) > /dev/null; } \
+		|| { echo "this demo translates by Apertium: sudo apt-get install $(APERTIUM)"; exit 1; }
 
 test: setup  ## run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest

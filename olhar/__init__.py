@@ -10,7 +10,7 @@ A few frozen types (``olhar.core.types``) flow between them, one way.
 
 Layer order; an import may only point to the right::
 
-    cli > stages > serving, reports > training, inference, conversion > families
+    cli > stages > serving, reports > training, inference, conversion, translation > families
         > prompts, sources, translators, checks, benchmarks > metrics > languages > core
 """
 

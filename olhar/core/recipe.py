@@ -38,10 +38,31 @@ class DataSet(_Model):
 
 
 class Checking(_Model):
-    """Which checks every ingested sample must pass. ``stop_above``: share of rejected samples that stops the run."""
+    """Which checks every ingested sample must pass. ``stop_above``: share of rejected samples that stops the run.
+    ``thresholds``: check -> its thresholds by name, where they shall differ from the check's own."""
 
     checks: tuple[str, ...] = ("structure", "turns", "placeholders", "images")
+    thresholds: dict[str, dict[str, float]] = {}
     stop_above: Annotated[float, Field(ge=0, le=1)] = 0.05
+
+    @model_validator(mode="after")
+    def _of_its_checks(self) -> "Checking":
+        for name in self.thresholds:
+            if name not in self.checks:
+                raise ValueError(f"thresholds are given for {name!r}, which is not among checks")
+        return self
+
+
+class Translating(_Model):
+    """How data sets in other languages become the recipe's. ``options``: of the engine; ``policies``: quotes, answers
+    and so on, see ``olhar.translation.policies``; ``max_cost``: in the engine's currency, for all runs together."""
+
+    engine: str
+    options: dict[str, Any] = {}
+    to: str | None = None  # a variety of the recipe's language: "pt-PT"
+    policies: dict[str, Any] = {}
+    batch: PositiveInt | None = None
+    max_cost: Annotated[float, Field(ge=0)] | None = None
 
 
 class Taking(_Model):
@@ -175,6 +196,7 @@ class Recipe(_Model):
     language: str
     seed: Annotated[int, Field(ge=0)] = 0
     ingest: Annotated[tuple[DataSet, ...], Field(min_length=1)]
+    translate: Translating | None = None
     check: Checking = Checking()
     mix: tuple[Mixture, ...] = ()
     model: ModelParts | None = None

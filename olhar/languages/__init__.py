@@ -33,6 +33,39 @@ class Scenes:
 
 
 @dataclass(frozen=True, slots=True)
+class Checks:
+    """What the checks ask of a text in this language."""
+
+    letters: frozenset[str]  # lower-case letters that its own words hold beside a to z
+    accented: float  # share of the words of running text that hold one of these letters
+    never_bare: frozenset[str]  # frequent words that are none without their diacritics
+    endings: tuple[str, ...]  # with diacritics, and without them the endings of no longer word
+    length: float  # characters that say what 1 character of English says
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """What translating texts out of this language, or into it, must know of it (``olhar.translation``).
+
+    An abbreviation stands in small letters, without its last stop. Keys of ``short_answers`` and ``instructions`` are
+    the same in every language; their first form is the one to write, all are recognised.
+    """
+
+    stop: str  # ends a statement
+    question: str  # ends a question
+    quotes: tuple[tuple[str, str], ...]  # opening and closing mark of each kind of quotation
+    elisions: frozenset[str]  # words whose leading apostrophe opens no quotation: 'em
+    abbreviations: frozenset[str]  # a sentence never ends behind them: Mr.
+    ending_abbreviations: frozenset[str]  # one may: etc.
+    numbered: frozenset[str]  # abbreviations only where a number follows: No. 5
+    labelled: tuple[str, ...]  # words that a single letter may follow as a name: option B
+    joiners: tuple[str, ...]  # between two option letters: and, or
+    capitals: frozenset[str]  # single capital letters that are words in the middle of a sentence: I
+    short_answers: Mapping[str, tuple[str, ...]]  # closed answers that are not read from a picture
+    instructions: Mapping[str, tuple[str, ...]]  # how instruction data ask for a form of answer; without a last stop
+
+
+@dataclass(frozen=True, slots=True)
 class Language:
     """One language. All fields are required: a missing word must be a decision, not an accident."""
 
@@ -51,6 +84,8 @@ class Language:
     scripts: frozenset[str]  # Unicode script names this language is written in
     stopwords: frozenset[str]  # frequent short words, for recognising the language
     engine_codes: Mapping[str, str]  # translation engine -> the engine's code for this language
+    translation: Translation
+    checks: Checks
     scenes: Scenes | None  # None: the embedded world does not speak it yet
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from olhar.languages import Language, Scenes
+from olhar.languages import Checks, Language, Scenes, Translation
 
 # Whole strings of one or two of the syllables below that would be rude.
 NEVER_SPELL = """
@@ -14,7 +14,9 @@ botá mamá mama mamã sida reca peru bicá bilá
 
 STOPWORDS = """
 a o as os um uma uns umas de do da dos das em no na nos nas por pelo pela para com sem que e ou mas se não é são
-está estão foi ser ter há como mais muito seu sua ele ela eles isso este esta ao à também
+está estão foi ser ter há como mais muito seu sua ele ela eles isso este esta ao à também eu você nós aos às pelos
+pelas elas lhe meu minha nosso nossa seus suas quem qual quando onde porque já só ainda até sobre entre depois antes
+era eram foram tem têm fazer isto esse essa nem num numa
 """
 
 
@@ -92,6 +94,109 @@ SCENES = Scenes(
     never_spell=frozenset(NEVER_SPELL.split()),
 )
 
+# Without its accent each of these is no word. Left out are those that become another one: "é", "às", "está", "país",
+# "início", "manhã".
+NEVER_BARE = """
+não são estão você vocês também até após já será serão três então água além tão possível difícil último última
+números países política polícia sábado mês segurança crianças questão razão irmão mãe pão região informação relação
+situação opinião família história próximo próxima vários várias líder ninguém alguém porém através ônibus avião cão
+cães chão mãos coração direção árvore árvores óculos céu chapéu
+"""
+
+CHECKS = Checks(
+    letters=frozenset("áàâãçéêíóôõú"),
+    accented=0.13,
+    never_bare=frozenset(NEVER_BARE.split()),
+    endings=("ão", "ões", "ães", "ável", "ível", "áveis", "íveis"),
+    length=1.07,
+)
+
+ABBREVIATIONS = """
+cel dr dra dras drs eng ex exma exmo gen p.ex prof profa profª sgto sr sra sras srs srta séc ten v.g vs
+"""
+
+ENDING_ABBREVIATIONS = """
+a.c abr ago al av cia d.c dez etc fev jan jr jul jun ltda mar nov out r s.a set
+"""
+
+SHORT_ANSWERS: dict[str, tuple[str, ...]] = {
+    "yes": ("sim",),
+    "no": ("não", "nao"),
+    "unanswerable": ("irrespondível",),
+    "none": ("nenhum", "nenhuma"),
+    "nothing": ("nada",),
+    "both": ("ambos", "ambas"),
+    "neither": ("nenhum dos dois", "nenhuma das duas"),
+    "true": ("verdadeiro", "verdadeira"),
+    "false": ("falso", "falsa"),
+    "left": ("esquerda",),
+    "right": ("direita",),
+    "top": ("em cima",),
+    "bottom": ("embaixo",),
+    "center": ("centro",),
+    "middle": ("meio",),
+    "day": ("dia",),
+    "night": ("noite",),
+    "indoors": ("em ambiente interno",),
+    "outdoors": ("ao ar livre",),
+    "red": ("vermelho", "vermelha"),
+    "blue": ("azul",),
+    "green": ("verde",),
+    "yellow": ("amarelo", "amarela"),
+    "black": ("preto", "preta"),
+    "white": ("branco", "branca"),
+    "gray": ("cinza",),
+    "brown": ("marrom",),
+    "orange": ("laranja",),
+    "purple": ("roxo", "roxa"),
+    "pink": ("rosa",),
+    "beige": ("bege",),
+    "silver": ("prateado", "prateada"),
+    "gold": ("dourado", "dourada"),
+    "zero": ("zero",),
+    "one": ("um", "uma"),
+    "two": ("dois", "duas"),
+    "three": ("três",),
+    "four": ("quatro",),
+    "five": ("cinco",),
+    "six": ("seis",),
+    "seven": ("sete",),
+    "eight": ("oito",),
+    "nine": ("nove",),
+    "ten": ("dez",),
+    "eleven": ("onze",),
+    "twelve": ("doze",),
+}
+
+TRANSLATION = Translation(
+    stop=".",
+    question="?",
+    quotes=(('"', '"'), ("'", "'"), ("“", "”"), ("‘", "’"), ("«", "»")),
+    elisions=frozenset({"cê", "tá", "tava", "tô"}),
+    abbreviations=frozenset(ABBREVIATIONS.split()),
+    ending_abbreviations=frozenset(ENDING_ABBREVIATIONS.split()),
+    numbered=frozenset({"art", "cap", "fig", "figs", "n", "nº", "p", "pp", "pág", "págs", "tel", "vol"}),
+    labelled=("opção", "alternativa", "letra", "figura", "painel", "ponto", "item"),
+    joiners=("e", "ou"),
+    capitals=frozenset(),
+    short_answers=SHORT_ANSWERS,
+    instructions={
+        "single_word": ("Responda à pergunta usando uma única palavra ou expressão",),
+        "option_letter": ("Responda diretamente com a letra da opção, dentre as alternativas apresentadas",),
+        "yes_or_no": ("Responda sim ou não",),
+        "short_words": ("Se possível, responda à pergunta com palavras ou expressões curtas",),
+        "letter_at_end": (
+            "Responda à pergunta e indique, ao final, a letra da opção correta, por exemplo, A, B, C, D",
+        ),
+        "from_options": ("Selecione a resposta correta dentre as opções acima",),
+        "insufficient": ("Quando as informações fornecidas forem insuficientes, responda 'Irrespondível'",),
+        "one_sentence": ("Escreva uma legenda de uma frase para a imagem apresentada",),
+        "describe_region": ("Faça uma descrição curta desta região",),
+        "find_region": ("Indique as coordenadas da caixa delimitadora da região que esta frase descreve",),
+        "ocr_tokens": ("Tokens de OCR de referência",),
+    },
+)
+
 LANGUAGE = Language(
     code="pt",
     name="Portuguese",
@@ -164,5 +269,7 @@ LANGUAGE = Language(
         "deepl": "PT-BR",
         "openai": "Brazilian Portuguese",
     },
+    checks=CHECKS,
+    translation=TRANSLATION,
     scenes=SCENES,
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from olhar.languages import Language, Scenes
+from olhar.languages import Checks, Language, Scenes, Translation
 
 # Whole strings of one or two of the syllables below that would be rude.
 NEVER_SPELL = """
@@ -86,6 +86,97 @@ SCENES = Scenes(
     never_spell=frozenset(NEVER_SPELL.split()),
 )
 
+# Without diacritics "ie" and "uo" stand in no syllable. Of other words only those that are none then, not "những".
+NEVER_BARE = """
+không một đầu người được việc nhiều trước hiện biết chiến tiếp điều cuộc nước phương thường trường tuổi viết liên
+thiếu kiến nhiên chuyện muốn luôn xuống đường rượu khuôn tường giường gương vườn hướng miệng tiếng biển hiểu đều tiền
+điện
+"""
+
+CHECKS = Checks(
+    letters=frozenset("áàảãạăắằẳẵặâấầẩẫậđéèẻẽẹêếềểễệíìỉĩịóòỏõọôốồổỗộơớờởỡợúùủũụưứừửữựýỳỷỹỵ"),
+    accented=0.8,
+    never_bare=frozenset(NEVER_BARE.split()),
+    endings=(),
+    length=1.09,
+)
+
+SHORT_ANSWERS: dict[str, tuple[str, ...]] = {
+    "yes": ("có", "vâng"),
+    "no": ("không",),
+    "unanswerable": ("không thể trả lời",),
+    "none": ("không có",),
+    "nothing": ("không có gì",),
+    "both": ("cả hai",),
+    "neither": ("không cái nào",),
+    "true": ("đúng",),
+    "false": ("sai",),
+    "left": ("bên trái", "trái"),
+    "right": ("bên phải", "phải"),
+    "top": ("phía trên",),
+    "bottom": ("phía dưới",),
+    "center": ("trung tâm",),
+    "middle": ("ở giữa",),
+    "day": ("ban ngày",),
+    "night": ("ban đêm",),
+    "indoors": ("trong nhà",),
+    "outdoors": ("ngoài trời",),
+    "red": ("đỏ", "màu đỏ"),
+    "blue": ("xanh dương", "màu xanh dương"),
+    "green": ("xanh lá", "màu xanh lá"),
+    "yellow": ("vàng", "màu vàng"),
+    "black": ("đen", "màu đen"),
+    "white": ("trắng", "màu trắng"),
+    "gray": ("xám", "màu xám"),
+    "brown": ("nâu", "màu nâu"),
+    "orange": ("cam", "màu cam"),
+    "purple": ("tím", "màu tím"),
+    "pink": ("hồng", "màu hồng"),
+    "beige": ("be", "màu be"),
+    "silver": ("bạc", "màu bạc"),
+    "gold": ("vàng kim", "màu vàng kim"),
+    "zero": ("số không",),
+    "one": ("một",),
+    "two": ("hai",),
+    "three": ("ba",),
+    "four": ("bốn",),
+    "five": ("năm",),
+    "six": ("sáu",),
+    "seven": ("bảy",),
+    "eight": ("tám",),
+    "nine": ("chín",),
+    "ten": ("mười",),
+    "eleven": ("mười một",),
+    "twelve": ("mười hai",),
+}
+
+TRANSLATION = Translation(
+    stop=".",
+    question="?",
+    quotes=(('"', '"'), ("'", "'"), ("“", "”"), ("‘", "’"), ("«", "»")),
+    elisions=frozenset(),
+    abbreviations=frozenset({"bs", "gs", "ks", "pgs", "th.s", "ths", "tp", "tr", "ts", "vd"}),
+    ending_abbreviations=frozenset({"v.v"}),
+    numbered=frozenset({"h", "p", "q", "t"}),
+    labelled=("phương án", "đáp án", "lựa chọn", "câu", "hình", "điểm"),
+    joiners=("và", "hoặc"),
+    capitals=frozenset(),
+    short_answers=SHORT_ANSWERS,
+    instructions={
+        "single_word": ("Hãy trả lời câu hỏi bằng một từ hoặc một cụm từ duy nhất",),
+        "option_letter": ("Hãy trả lời trực tiếp bằng chữ cái của phương án trong các lựa chọn đã cho",),
+        "yes_or_no": ("Hãy trả lời có hoặc không",),
+        "short_words": ("Nếu có thể, hãy trả lời câu hỏi bằng từ hoặc cụm từ ngắn",),
+        "letter_at_end": ("Hãy trả lời câu hỏi và nêu chữ cái của phương án đúng ở cuối, ví dụ: A, B, C, D",),
+        "from_options": ("Hãy chọn câu trả lời đúng trong các lựa chọn ở trên",),
+        "insufficient": ("Khi thông tin được cung cấp không đủ, hãy trả lời 'Không thể trả lời'",),
+        "one_sentence": ("Hãy viết chú thích bằng một câu cho hình ảnh được cung cấp",),
+        "describe_region": ("Hãy mô tả ngắn gọn vùng này",),
+        "find_region": ("Hãy cho biết tọa độ khung bao của vùng mà câu này mô tả",),
+        "ocr_tokens": ("Các từ OCR tham khảo",),
+    },
+)
+
 LANGUAGE = Language(
     code="vi",
     name="Vietnamese",
@@ -165,5 +256,7 @@ LANGUAGE = Language(
         "deepl": "VI",
         "openai": "Vietnamese",
     },
+    checks=CHECKS,
+    translation=TRANSLATION,
     scenes=SCENES,
 )

@@ -1,12 +1,96 @@
 """Chinese, in simplified characters."""
 
-from olhar.languages import Language
+from olhar.languages import Checks, Language, Translation
 
 # Words, as there are no blanks between them.
 STOPWORDS = """
 的 了 是 在 我 有 和 就 不 人 都 一 一个 上 也 很 到 说 要 去 你 会 着 没有 看 好 自己 这 那 他 她 它 我们 他们 与
 及 或 但 而 因为 所以 如果 对 从 把 被 让 给 吗 呢 吧 什么 哪 怎么 可以
 """
+
+CHECKS = Checks(
+    letters=frozenset(),  # its script tells it from others
+    accented=0.0,
+    never_bare=frozenset(),
+    endings=(),
+    length=0.35,
+)
+
+SHORT_ANSWERS: dict[str, tuple[str, ...]] = {
+    "yes": ("是", "是的"),
+    "no": ("不是", "否"),
+    "unanswerable": ("无法回答",),
+    "none": ("没有",),
+    "nothing": ("什么都没有",),
+    "both": ("两者都是",),
+    "neither": ("都不是",),
+    "true": ("正确",),
+    "false": ("错误",),
+    "left": ("左边",),
+    "right": ("右边",),
+    "top": ("上面",),
+    "bottom": ("下面",),
+    "center": ("中央",),
+    "middle": ("中间",),
+    "day": ("白天",),
+    "night": ("夜晚",),
+    "indoors": ("室内",),
+    "outdoors": ("室外",),
+    "red": ("红色",),
+    "blue": ("蓝色",),
+    "green": ("绿色",),
+    "yellow": ("黄色",),
+    "black": ("黑色",),
+    "white": ("白色",),
+    "gray": ("灰色",),
+    "brown": ("棕色",),
+    "orange": ("橙色",),
+    "purple": ("紫色",),
+    "pink": ("粉色",),
+    "beige": ("米色",),
+    "silver": ("银色",),
+    "gold": ("金色",),
+    "zero": ("零",),
+    "one": ("一",),
+    "two": ("二",),
+    "three": ("三",),
+    "four": ("四",),
+    "five": ("五",),
+    "six": ("六",),
+    "seven": ("七",),
+    "eight": ("八",),
+    "nine": ("九",),
+    "ten": ("十",),
+    "eleven": ("十一",),
+    "twelve": ("十二",),
+}
+
+TRANSLATION = Translation(
+    stop="。",
+    question="？",
+    quotes=(('"', '"'), ("“", "”"), ("‘", "’"), ("「", "」"), ("『", "』"), ("《", "》")),
+    elisions=frozenset(),
+    abbreviations=frozenset(),
+    ending_abbreviations=frozenset(),
+    numbered=frozenset(),
+    labelled=("选项", "答案", "图", "点"),
+    joiners=("和", "或"),
+    capitals=frozenset(),
+    short_answers=SHORT_ANSWERS,
+    instructions={
+        "single_word": ("请用一个词或短语回答问题",),
+        "option_letter": ("请直接用所给选项中对应的字母回答",),
+        "yes_or_no": ("请回答“是”或“不是”",),
+        "short_words": ("如有可能，请用简短的词或短语回答问题",),
+        "letter_at_end": ("请回答问题，并在最后给出正确选项的字母，例如 A、B、C、D",),
+        "from_options": ("请从上面的选项中选出正确答案",),
+        "insufficient": ("当所给信息不足时，请回答“无法回答”",),
+        "one_sentence": ("请用一句话为所给图片写说明",),
+        "describe_region": ("请简短描述这个区域",),
+        "find_region": ("请给出这句话所描述区域的边界框坐标",),
+        "ocr_tokens": ("参考OCR文本",),
+    },
+)
 
 LANGUAGE = Language(
     code="zh",
@@ -71,5 +155,7 @@ LANGUAGE = Language(
         "deepl": "ZH-HANS",
         "openai": "Simplified Chinese",
     },
+    checks=CHECKS,
+    translation=TRANSLATION,
     scenes=None,
 )

@@ -15,6 +15,14 @@ class Live:
 
     def __init__(self, console: Console) -> None:
         self.console = console
+        self._told = ("", -1)
+
+    def progress(self, what: str, done: int, total: int | None) -> None:
+        """How far some work is that is no iterable: a line each time it is another work or a tenth further."""
+        tenth = 10 * done // total if total else 0
+        if (what, tenth) != self._told:
+            self._told = (what, tenth)
+            self.console.print(f"  [dim]{what}: {done:,}{f' of {total:,}' if total else ''}[/]")
 
     def say(self, what: Any) -> None:
         self.console.print(what)

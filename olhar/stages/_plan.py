@@ -8,12 +8,15 @@ from pydantic import ValidationError
 from rich.console import Group
 from rich.table import Table
 
+from olhar.checks import thresholds_of
 from olhar.core.choices import choose
-from olhar.core.errors import Problem, RecipeError, UserError
+from olhar.core.errors import Problem, RecipeError, UnknownName, UserError
 from olhar.core.recipe import DataSet, LanguageModelShape, Recipe, TokenizerShape, TowerShape, problems
 from olhar.families import budget
 from olhar.languages import language
 from olhar.stages._walk import wanted
+from olhar.translation.engines import engine_options
+from olhar.translation.policies import Policies
 
 Problems = Iterator[Problem]
 SHORTEST_TURNS = 8  # tokens of the shortest question with its answer
@@ -21,7 +24,15 @@ SHORTEST_TURNS = 8  # tokens of the shortest question with its answer
 
 def check(recipe: Recipe, path: Path) -> None:
     """Raises ``RecipeError`` naming every problem at its dotted location."""
-    parts = (_languages(recipe), _data(recipe), _checks(recipe), _mixtures(recipe), _model(recipe), _training(recipe))
+    parts = (
+        _languages(recipe),
+        _data(recipe),
+        _translating(recipe),
+        _checks(recipe),
+        _mixtures(recipe),
+        _model(recipe),
+        _training(recipe),
+    )
     problems = [found for part in (*parts, _evaluation(recipe)) for found in part]
     if problems:
         raise RecipeError(str(path), problems)
@@ -81,9 +92,33 @@ def _speaks(code: str) -> bool | None:
         return None
 
 
+def _translating(recipe: Recipe) -> Problems:
+    said = recipe.translate
+    if said is None:
+        return
+    if (said.to or recipe.language).partition("-")[0] != recipe.language:
+        what = f"{said.to} is no variety of the recipe's language {recipe.language}"
+        yield Problem("translate.to", what, f"write {recipe.language}, or a variety of it")
+    yield from _named("translators", said.engine, "translate.engine")
+    try:
+        engine_options(said.engine, said.options)
+        Policies(**said.policies)
+    except UnknownName:
+        return  # told above
+    except UserError as error:
+        yield Problem("translate.options", error.what, error.fix)
+    except ValidationError as error:
+        yield from problems(error, Policies, "translate.policies")
+
+
 def _checks(recipe: Recipe) -> Problems:
     for number, name in enumerate(recipe.check.checks):
-        yield from _named("checks", name, f"check.checks.{number}")
+        wrong = list(_named("checks", name, f"check.checks.{number}"))
+        yield from wrong
+        given = recipe.check.thresholds.get(name, {})
+        for unknown in [] if wrong else sorted(given.keys() - thresholds_of(name).keys()):
+            known = ", ".join(thresholds_of(name)) or "it has none"
+            yield Problem(f"check.thresholds.{name}.{unknown}", "there is no such threshold", f"there are: {known}")
 
 
 def _mixtures(recipe: Recipe) -> Problems:

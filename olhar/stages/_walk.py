@@ -29,6 +29,7 @@ def walk(
     say: Callable[[Any], None],
     stages: Iterable[str] | None = None,
     redo: str | None = None,
+    progress: Callable[[str, int, int | None], None] = lambda *_: None,
 ) -> None:
     """Bring the named stages (default: all of the recipe's) and what they need to their end."""
     names = _with_needs(recipe, stages)
@@ -36,7 +37,7 @@ def walk(
         if redo:
             discard(run, redo)
         for name in names:
-            _one(recipe, run, choose("stages", name), name, track, say)
+            _one(recipe, run, choose("stages", name), name, track, say, progress)
 
 
 def _with_needs(recipe: Recipe, stages: Iterable[str] | None) -> list[str]:
@@ -47,8 +48,14 @@ def _with_needs(recipe: Recipe, stages: Iterable[str] | None) -> list[str]:
         if name not in have:
             raise StageError(f"the recipe says nothing about {name}", recipe.name, f"add a [{name}] part to the recipe")
         needed.add(name)
-        todo += [need for need in choose("stages", name).NEEDS if need not in todo]
+        todo += [need for need in _needs(recipe, choose("stages", name)) if need not in todo]
     return [name for name in have if name in needed]
+
+
+def _needs(recipe: Recipe, stage: ModuleType) -> list[str]:
+    """The stages whose folders a stage reads for this recipe."""
+    have = wanted(recipe)
+    return [*stage.NEEDS, *(name for name in getattr(stage, "READS", ()) if name in have)]
 
 
 def discard(run: RunFolder, first: str) -> None:
@@ -69,10 +76,11 @@ def _one(
     name: str,
     track: Callable[..., Iterable[Any]],
     say: Callable[[Any], None],
+    progress: Callable[[str, int, int | None], None],
 ) -> None:
     folder = run.stage(name)
     config = stage.config(recipe)
-    inputs = stage.outside(recipe) | {need: _digest_of(run.stage(need)) for need in stage.NEEDS}
+    inputs = stage.outside(recipe) | {need: _digest_of(run.stage(need)) for need in _needs(recipe, stage)}
     fingerprint = digest({"config": config, "inputs": inputs, "format": FORMAT})
     finished = folder.manifest()
     if finished and finished.fingerprint == fingerprint:
@@ -83,7 +91,7 @@ def _one(
     continues = folder.begin(fingerprint, config, inputs)
     say(f"[bold]→ {name}[/]" + (" (continues an interrupted run)" if continues else ""))
     watch = Stopwatch()
-    counts = stage.run(Context(recipe, run, folder.path, fingerprint, track, say))
+    counts = stage.run(Context(recipe, run, folder.path, fingerprint, track, say, progress))
     spent = {key: counts.pop(key, None) for key in ENERGY}
     outputs = folder.outputs()
     folder.finish(

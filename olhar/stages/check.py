@@ -8,21 +8,20 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from olhar.core import choices
+from olhar.checks import Check, open_check, usual
 from olhar.core.choices import choose
 from olhar.core.errors import UserError
-from olhar.core.recipe import DataSet, Recipe
+from olhar.core.recipe import Checking, DataSet, Recipe
 from olhar.core.samples import SampleFile, writing_samples
 from olhar.core.store import write_json, writing
 from olhar.core.types import Finding, Sample
-from olhar.languages import Language, language
+from olhar.languages import language
 from olhar.reports.findings import FindingsReport
 from olhar.sources import Request
 from olhar.stages import Context
 
 NEEDS = ("ingest",)
-
-Check = Callable[[Sample, Sample | None, Language], Iterator[Finding]]
+READS = ("translate",)
 
 
 def config(recipe: Recipe) -> dict[str, Any] | None:
@@ -33,26 +32,26 @@ def outside(recipe: Recipe) -> dict[str, str]:
     return {}
 
 
-def checks(names: tuple[str, ...]) -> list[Check]:
-    """The named checks, ready to look at a first sample."""
-    modules = [choose("checks", name) for name in names]
-    return [module.start() if hasattr(module, "start") else module.check for module in modules]
+def checks(checking: Checking) -> list[Check]:
+    """The checks that a recipe names, with its thresholds, ready to look at a first sample."""
+    return [open_check(name, checking.thresholds.get(name)) for name in checking.checks]
 
 
-def findings(sample: Sample, looking: list[Check]) -> list[Finding]:
+def findings(sample: Sample, looking: list[Check], parent: Sample | None = None) -> list[Finding]:
+    """What the checks find in a sample; ``parent`` is what it was before translation."""
     spoken = language(sample.language)
-    return [finding for check in looking for finding in check(sample, None, spoken)]
+    return [finding for check in looking for finding in check(sample, parent, spoken)]
 
 
 def check_file(
     path: Path, source_name: str, code: str, images: Path | None, track: Callable[..., Iterable[Any]]
 ) -> FindingsReport:
-    """All checks on one data file outside any run. Raises ``UserError`` when the source cannot read it at all."""
+    """All usual checks on one data file outside any run. Raises ``UserError`` when the source cannot read it at all."""
     source = choose("sources", source_name)
     language(code)
     options = {"images": str(images)} if images else {}
     request = Request(path, source.Options(**options), code, path.stem, path.parent)
-    looking, report = checks(tuple(choices.names("checks"))), FindingsReport()
+    looking, report = checks(Checking(checks=tuple(usual()))), FindingsReport()
     for item in track(source.read(request), f"look at {path.name}", source.count(request)):
         if isinstance(item, Finding):
             report.add_finding(item)
@@ -89,11 +88,11 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def _check(data: DataSet, context: Context, report: FindingsReport, rejected: Any) -> int:
     """Check one data set; returns how many samples passed. Stops where more are rejected than the recipe allows."""
-    samples = SampleFile(context.run.path / "ingest" / f"{data.name}.jsonl", context.run.path)
-    looking, bad = checks(context.recipe.check.checks), 0
+    samples, parents = _samples(data, context)
+    looking, bad = checks(context.recipe.check), 0
     with writing_samples(context.folder / f"{data.name}.jsonl", context.run.path) as passed:
         for sample, line in context.track(samples.with_lines(), f"check {data.name}", len(samples)):
-            found = findings(sample, looking)
+            found = findings(sample, looking, _parent(sample, parents))
             report.add(sample, found)
             errors = [finding for finding in found if finding.severity == "error"]
             if not errors:
@@ -111,3 +110,17 @@ def _check(data: DataSet, context: Context, report: FindingsReport, rejected: An
             "mend the data, or raise check.stop_above in the recipe",
         )
     return passed.count
+
+
+def _samples(data: DataSet, context: Context) -> tuple[SampleFile, Iterator[Sample]]:
+    """The samples to look at, and, of translated ones, what they were before, in the same order."""
+    read = SampleFile(context.run.path / "ingest" / f"{data.name}.jsonl", context.run.path)
+    made = context.run.path / "translate" / f"{data.name}.jsonl"
+    if context.recipe.translate is None or not made.exists():
+        return read, iter(())
+    return SampleFile(made, context.run.path), iter(read)
+
+
+def _parent(sample: Sample, parents: Iterator[Sample]) -> Sample | None:
+    """What a sample was before translation: the next of that name. Samples may be left out, never moved."""
+    return None if sample.parent is None else next((parent for parent in parents if parent.id == sample.parent), None)

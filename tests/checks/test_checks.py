@@ -4,16 +4,14 @@ import importlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from PIL import Image
 
-from olhar.checks import images
+from olhar.checks import images, open_check
 from olhar.core import choices
-from olhar.core.types import Finding, Sample, VideoRef
+from olhar.core.types import Sample, VideoRef
 from olhar.languages import language
 from olhar.sources import Request, llava
 from tests.checks.planting import Fault, sample
@@ -21,10 +19,6 @@ from tests.checks.planting import Fault, sample
 NAMES = choices.names("checks")
 GOLDEN = Path(__file__).parent.parent / "golden" / "conversations"
 EMPTY_ANSWER = "000000560371"
-
-
-def opened(module: ModuleType) -> Callable[..., Iterator[Finding]]:
-    return module.start() if hasattr(module, "start") else module.check
 
 
 def planted(name: str, folder: Path) -> list[Fault]:
@@ -48,17 +42,16 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_silent_on_good_samples(name: str, good: list[Sample]) -> None:
-    check = opened(choices.choose("checks", name))
+    check = open_check(name)
     assert [finding for each in good for finding in check(each, None, language("en"))] == []
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_finds_what_is_planted(name: str, tmp_path: Path) -> None:
-    module = choices.choose("checks", name)
     for fault in planted(name, tmp_path):
-        check, found = opened(module), []
+        check, found = open_check(name), []
         for each in fault.samples:
-            found = list(check(each, fault.parent, language("en")))
+            found = list(check(each, fault.parent, language(each.language)))
         kinds = [(finding.message.partition(": ")[0], finding.severity) for finding in found]
         assert (fault.kind, fault.severity) in kinds, (fault, found)
         assert {(finding.check, finding.sample_id) for finding in found} == {(name, fault.samples[-1].id)}

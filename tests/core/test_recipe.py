@@ -201,6 +201,14 @@ def test_one_value_can_be_changed(
     assert place(read(GOOD, override)) == value
 
 
+def test_thresholds_of_checks(read: Callable[..., Recipe]) -> None:
+    assert read().check.thresholds == {}
+    named = 'check.checks=["length"]'
+    assert read(GOOD, named, "check.thresholds.length.spread=2").check.thresholds == {"length": {"spread": 2.0}}
+    assert "'lenght'" in problems(read, GOOD, named, "check.thresholds.lenght.spread=2")["check"]
+    assert "check.thresholds.length.spread" in problems(read, GOOD, named, "check.thresholds.length.spread=wide")
+
+
 @pytest.mark.parametrize("override", ["train.stages.5.steps=1", "train.stages.x.steps=1", "name.first=1", "seed"])
 def test_an_override_without_a_place_is_told(read: Callable[..., Recipe], override: str) -> None:
     with pytest.raises(UserError) as caught:

@@ -1,0 +1,3 @@
+from olhar.cli import main
+
+main()

@@ -51,5 +51,5 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@mkdir -p $(VENV) && touch $(VENV)/.installing
 	@if [ ! -x $(BIN)/python ]; then $(PYTHON) -m venv $(VENV); fi
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch==2.13.0 setuptools
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[energy,quantize,video,dev]'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[bulk,energy,parquet,quantize,translate,video,dev]'
 	@rm $(VENV)/.installing && touch $@

@@ -1,4 +1,4 @@
-"""Checkpoints to convert and to talk with; what can be chosen; what a bug report needs."""
+"""Translations to review; checkpoints to convert and to talk with; what can be chosen; what a bug report needs."""
 
 import json
 from pathlib import Path
@@ -95,6 +95,44 @@ def chat(
         typer.echo(json.dumps(answer, ensure_ascii=False))
     else:
         talking.once(assistant, shown, question, generation, console)
+
+
+@app.command()
+def review(
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="a file that `olhar translate` wrote")],
+    html: Annotated[Path | None, typer.Option("--html", help="write the page to look at")] = None,
+    sample: Annotated[int, typer.Option("--sample", min=0, help="texts drawn at random, beside the worst")] = 100,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="of that drawing")] = 0,
+    export: Annotated[Path | None, typer.Option("--export", help=".csv, .argilla.json or .labelstudio.json")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="export every sentence, not those of the page")] = False,
+    given: Annotated[Path | None, typer.Option("--import", help="corrections, in one of these forms")] = None,
+    who: Annotated[str, typer.Option("--who", help="who corrected, where the file does not say")] = "",
+) -> None:
+    """Look at a translation, hand it to people, and take their corrections, which win over every engine for ever."""
+    from olhar.reports.live import Live
+    from olhar.reports.review import write_page
+    from olhar.translation import corrections, exchange
+    from olhar.translation import review as reviewing
+    from olhar.translation.translated import open_translated
+
+    found = open_translated(output)
+    live = Live(Console(stderr=True, highlight=False))
+    if given is not None:
+        taken = corrections.import_into(given, found, who)
+        for refused in taken.refused:
+            console.print(f"row {refused.number} is refused: {'; '.join(refused.reasons)}", markup=False)
+        console.print(f"{taken.kept:,} corrections are kept, {taken.already:,} were kept before")
+        console.print(f"to use them, remove {output} and translate {found.input} again: no engine is asked")
+        raise typer.Exit(1 if taken.refused else 0)
+    seen = reviewing.review(found, sample=sample, seed=seed, track=lambda items: live.track(items, "look at texts"))
+    if html is not None:
+        write_page(seen, html)
+        console.print(f"page: {html}")
+    if export is not None:
+        rows = reviewing.all_rows(found) if everything else reviewing.rows_shown(seen)
+        console.print(f"{exchange.export(export, rows):,} sentences in {export}")
+    if html is None and export is None:
+        console.print(f"{seen.tally.texts:,} texts; --html FILE writes the page, --export FILE what people correct")
 
 
 @app.command("list")

@@ -105,7 +105,7 @@ class Cache:
         self.path = path
         with self._told():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=WAIT, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
             self._prepare()
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute(f"PRAGMA synchronous = {'FULL' if paid else 'NORMAL'}")

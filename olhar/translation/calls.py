@@ -107,6 +107,7 @@ class Caller:
                     self.pace.stop()
                 yield answered
         finally:
+            self.pace.stop()
             for _ in range(self._workers):
                 todo.put(None)
         if stop is not None:

@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from olhar.translation.cache import Cache, Correction, correction_key
 from olhar.translation.editing import plain
 from olhar.translation.exchange import Returned, returned
 from olhar.translation.invariants import problems
+from olhar.translation.translated import Translated
 from olhar.translation.wording import segment_from_value, segment_to_json
 from olhar.translators import Kept, Segment
 
@@ -38,6 +40,13 @@ class Imported:
 
 class _NotFit(ValueError):
     """Why a row cannot be kept; the arguments are the reasons."""
+
+
+def import_into(path: Path, translated: Translated, who: str = "") -> Imported:
+    """``import_corrections`` into the cache of a translated file."""
+    codes = (translated.direction.source, translated.direction.target)
+    with closing(Cache(translated.cache)) as cache:
+        return import_corrections(path, cache, translated.source, translated.target, codes, who)
 
 
 def import_corrections(

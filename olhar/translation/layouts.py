@@ -1,7 +1,7 @@
 """How a JSON file of records is laid out apart from what it says: brackets, blanks, separators, escapes.
 
 Taken from the file itself, so that what is written differs from what was read in the translated texts alone. A
-layout that ``json.dumps`` cannot make (``\\/``, aligned columns) becomes the nearest one that it can.
+layout that ``json.dumps`` cannot make (``\\/``, aligned columns, ``1.50``) becomes the nearest one that it can.
 """
 
 import codecs

@@ -120,6 +120,7 @@ class Work:
                 break
             self._wanted.all_settled()
             self.call(self._wanted.asked(), count)
+        self.counts["segments put off"] = self._wanted.unsettled_count()
 
     def call(self, segments: Iterable[Segment], count: int, batch: int | None = None) -> None:
         """Ask the engine for these and keep each answer as it comes."""

@@ -1,6 +1,7 @@
 """What stays ours of a text while its segments are with an engine; and segments in pieces."""
 
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -205,20 +206,18 @@ def _tidied(result: Segment, segment: Segment) -> Segment:
         runs[0] = runs[0].lstrip()
     if runs and isinstance(runs[-1], str):
         runs[-1] = runs[-1].rstrip()
-    before, behind = _beside_kept(segment)
+    before, behind = _habits_beside(runs, segment)
     for at, run in enumerate(runs):
-        if isinstance(run, str) and at + 1 < len(runs):  # a kept span follows
-            habit = before.get(_text(runs[at + 1]))
-            if habit == "blank" and _SPACED.fullmatch(run[-1:]):
-                run += " "
-            elif habit == "tight" or (_BLANK_BEHIND.fullmatch(run[-2:]) and not _BLANK_BEHIND.search(source)):
-                run = run.rstrip(" ")
-        if isinstance(run, str) and at > 0:  # one stands before
-            habit = behind.get(_text(runs[at - 1]))
-            if habit == "blank" and _SPACED.fullmatch(run[:1]):
-                run = " " + run
-            elif habit == "tight" or (_BLANK_BEFORE.fullmatch(run[:2]) and not _BLANK_BEFORE.search(source)):
-                run = run.lstrip(" ")
+        if isinstance(run, Kept):
+            continue
+        if before[at + 1] == "blank" and _SPACED.fullmatch(run[-1:]):
+            run += " "
+        elif before[at + 1] == "tight" or (_BLANK_BEHIND.fullmatch(run[-2:]) and not _BLANK_BEHIND.search(source)):
+            run = run.rstrip(" ")
+        if behind[at] == "blank" and _SPACED.fullmatch(run[:1]):
+            run = " " + run
+        elif behind[at] == "tight" or (at and _BLANK_BEFORE.fullmatch(run[:2]) and not _BLANK_BEFORE.search(source)):
+            run = run.lstrip(" ")
         runs[at] = run
     return tuple(run for run in runs if run != "")
 
@@ -227,20 +226,29 @@ def _text(run: str | Kept) -> str:
     return run.text if isinstance(run, Kept) else run
 
 
-def _beside_kept(segment: Segment) -> tuple[dict[str, str], dict[str, str]]:
-    """Kept text -> what stands before it, and behind it: a "blank"; a word, "tight" against a sign (*word*); or ""."""
-    before: dict[str, str] = {}
-    behind: dict[str, str] = {}
+def _habits_beside(runs: Sequence[str | Kept], segment: Segment) -> tuple[list[str], list[str]]:
+    """For each run how the segment has it before the run itself, and behind the run before it: see ``_habit``.
+
+    The nth of several equal spans is like the segment's nth; one entry more for the end.
+    """
+    known: dict[str, deque[tuple[str, str]]] = {}
     for at, part in enumerate(segment):
         if isinstance(part, Kept):
             left = _text(segment[at - 1])[-1:] if at > 0 else ""
             right = _text(segment[at + 1])[:1] if at + 1 < len(segment) else ""
-            before[part.text] = _habit(left, part.text[:1])
-            behind[part.text] = _habit(right, part.text[-1:])
-    return before, behind
+            habit = _habit(left, part.text[:1]), _habit(right, part.text[-1:])
+            known.setdefault(part.text, deque()).append(habit)
+    before, behind = [], [""]
+    for run in runs:
+        coming = known.get(run.text) if isinstance(run, Kept) else None
+        habit = coming.popleft() if coming else ("", "")
+        before.append(habit[0])
+        behind.append(habit[1])
+    return [*before, ""], behind
 
 
 def _habit(neighbour: str, edge: str) -> str:
+    """A "blank" stands beside a kept span; a word, "tight" against a sign, as in *word*; or "": anything may."""
     if neighbour.isspace():
         return "blank"
     return "tight" if neighbour.isalnum() and not edge.isalnum() else ""

@@ -1,0 +1,234 @@
+"""How fast engines translate: Apertium's open pipe, and CTranslate2 beside transformers on one model.
+
+    python benchmarks/translation.py [pipe] [models] [--text FILE] [--rounds 3] [--threads 1] [--record]
+
+``pipe``: words a second of the bare pipe, without the work around it, for every direction installed; of the shipped
+conversations' lines, or of a text file with one sentence a line. ``models``: a Marian model of random weights (about 60
+million parameters) writes exactly 24 tokens for each of 64 sentences, greedily; output tokens a second of
+transformers' ``generate`` in float32 and of CTranslate2 with float32 and 8-bit weights, in turn, medians.
+``--record`` appends JSON lines to benchmarks/results/translation.jsonl. Other measurements of the same run can be
+added from outside: ``record(measured(...))``.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from olhar.core.environment import facts
+from olhar.core.errors import UserError
+from olhar.translators import Failure, Segment, Translator, apertium
+
+RESULTS = Path(__file__).with_name("results") / "translation.jsonl"
+SHIPPED = Path(__file__).parents[1] / "tests" / "golden" / "conversations"
+TOKENS, SENTENCES, VOCABULARY = 24, 64, 32_000
+SHAPE: dict[str, Any] = {
+    "d_model": 512,
+    **dict.fromkeys(("encoder_layers", "decoder_layers"), 6),
+    **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 8),
+    **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim"), 2048),
+}
+
+
+def measured(what: str, values: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
+    """One result with what it was measured with."""
+    return {"measured": what, **values, **arguments, "machine": facts()}
+
+
+def record(result: dict[str, Any]) -> None:
+    RESULTS.parent.mkdir(exist_ok=True)
+    with open(RESULTS, "a", encoding="utf-8") as lines:
+        lines.write(json.dumps(result, ensure_ascii=False) + "\n")
+
+
+def lines(text: Path | None) -> list[str]:
+    """The sentences to translate, each once."""
+    if text:
+        found = text.read_text(encoding="utf-8").splitlines()
+    else:
+        samples = [sample for file in sorted(SHIPPED.glob("*.json")) for sample in json.loads(file.read_text("utf-8"))]
+        turns = [turn["value"] for sample in samples for turn in sample["conversations"]]
+        found = [line.replace("<image>", "") for turn in turns for line in turn.splitlines()]
+    return sorted({line.strip() for line in found if any(letter.isalpha() for letter in line)})
+
+
+def through(translator: Translator, segments: Sequence[Segment]) -> tuple[float, int]:
+    """Seconds for all segments in calls as large as the engine allows, and how many failed."""
+    size, failed, began = translator.limits.segments, 0, time.perf_counter()
+    for start in range(0, len(segments), size):
+        results = translator.translate(segments[start : start + size])
+        failed += sum(isinstance(result, Failure) for result in results)
+    return time.perf_counter() - began, failed
+
+
+def pipe(text: Path | None, rounds: int) -> list[dict[str, Any]]:
+    """Words a second of Apertium's pipe, once its programs run."""
+    sentences = lines(text)
+    words = sum(len(sentence.split()) for sentence in sentences)
+    results = []
+    for target in ("pt", "pt-PT"):
+        try:
+            engine = apertium.open(apertium.Options(), "en", target)
+        except UserError as error:
+            print(f"{target}: {error.what}")
+            continue
+        began = time.perf_counter()
+        engine.translate([("A word.",)])
+        start = time.perf_counter() - began
+        found = [through(engine, [(sentence,) for sentence in sentences]) for _ in range(rounds)]
+        engine.close()
+        seconds = statistics.median(taken for taken, _ in found)
+        values = {
+            "version": engine.about.version,
+            "target": target,
+            "words_per_second": round(words / seconds),
+            "rounds": [round(words / taken) for taken, _ in found],
+            "seconds_to_start": round(start, 2),
+            "words": words,
+            "sentences": len(sentences),
+            "failed": max(failed for _, failed in found),
+        }
+        results.append(measured("apertium pipe", values, {"text": text.name if text else "shipped conversations"}))
+    return results
+
+
+def random_marian(folder: Path) -> Any:
+    """The model in ``folder``, with a vocabulary of made-up tokens."""
+    import torch
+    from transformers import MarianConfig, MarianMTModel
+
+    torch.manual_seed(0)
+    pad = VOCABULARY - 1
+    config = MarianConfig(
+        vocab_size=VOCABULARY,
+        decoder_vocab_size=VOCABULARY,
+        pad_token_id=pad,
+        eos_token_id=0,
+        decoder_start_token_id=pad,
+        forced_eos_token_id=0,
+        max_position_embeddings=512,
+        **SHAPE,
+    )
+    model = MarianMTModel(config).eval()
+    model.generation_config.bad_words_ids = [[pad]]
+    model.save_pretrained(folder)
+    return model
+
+
+def tokens() -> list[str]:
+    return ["</s>", "<unk>", *(f"t{number}" for number in range(2, VOCABULARY - 1)), "<pad>"]
+
+
+def convert(folder: Path, target: Path, quantization: str | None) -> Path:
+    """The model for CTranslate2; its converter wants the tokens' names only, from a tokenizer that has them."""
+    from ctranslate2.converters import TransformersConverter
+
+    class Converter(TransformersConverter):
+        def load_tokenizer(self, tokenizer_class: Any, *arguments: Any, **options: Any) -> Any:
+            return _Names()
+
+    Converter(str(folder)).convert(str(target), quantization=quantization)
+    return target
+
+
+class _Names:
+    """What the converter asks of a tokenizer."""
+
+    eos_token, unk_token, pad_token, bos_token = "</s>", "<unk>", "<pad>", None
+
+    def get_vocab(self) -> dict[str, int]:
+        return {token: number for number, token in enumerate(tokens())}
+
+
+def sources() -> list[list[int]]:
+    """64 sentences of 8 to 24 tokens and their end."""
+    chance = random.Random(0)
+    return [[chance.randrange(2, VOCABULARY - 1) for _ in range(chance.randint(8, 24))] + [0] for _ in range(SENTENCES)]
+
+
+def ways(folder: Path, threads: int) -> dict[str, Callable[[], int]]:
+    """Each way of translating the same sentences; called, it says how many tokens it wrote."""
+    import ctranslate2
+    import torch
+
+    torch.set_num_threads(threads)
+    model, given, names = random_marian(folder / "marian"), sources(), tokens()
+    width = max(map(len, given))
+    ids = torch.tensor([row + [VOCABULARY - 1] * (width - len(row)) for row in given])
+    exactly = {"min_new_tokens": TOKENS, "max_new_tokens": TOKENS, "max_length": None}
+
+    def by_transformers() -> int:
+        with torch.inference_mode():
+            rows = model.generate(ids, attention_mask=ids != VOCABULARY - 1, num_beams=1, do_sample=False, **exactly)
+        return int(rows[:, 1:].numel())
+
+    def by_ctranslate2(compute: str) -> Callable[[], int]:
+        translator = ctranslate2.Translator(
+            str(convert(folder / "marian", folder / compute, "int8" if compute == "int8" else None)),
+            compute_type=compute,
+            intra_threads=threads,
+        )
+        rows = [[names[number] for number in row] for row in given]
+
+        def translated() -> int:
+            results = translator.translate_batch(
+                rows, beam_size=1, min_decoding_length=TOKENS, max_decoding_length=TOKENS, return_end_token=True
+            )
+            return sum(len(result.hypotheses[0]) for result in results)
+
+        return translated
+
+    return {
+        "transformers float32": by_transformers,
+        "ctranslate2 float32": by_ctranslate2("float32"),
+        "ctranslate2 int8": by_ctranslate2("int8"),
+    }
+
+
+def models(rounds: int, threads: int) -> dict[str, Any]:
+    """Output tokens a second of every way, and how many times transformers' that is."""
+    speeds: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        asked = ways(Path(folder), threads)
+        for number in range(rounds + 1):
+            for name, translate in asked.items():
+                began = time.perf_counter()
+                written = translate()
+                seconds = time.perf_counter() - began
+                assert written == TOKENS * SENTENCES, f"{name} wrote {written} tokens"
+                if number:  # the first round warms up
+                    speeds.setdefault(name, []).append(written / seconds)
+    medians = {name: round(statistics.median(found), 1) for name, found in speeds.items()}
+    base = medians["transformers float32"]
+    values = {
+        "tokens_per_second": medians,
+        "rounds": {name: [round(speed, 1) for speed in found] for name, found in speeds.items()},
+        "times_transformers": {name: round(speed / base, 2) for name, speed in medians.items()},
+    }
+    return measured("models", values, {"threads": threads, "sentences": SENTENCES, "tokens_each": TOKENS})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("what", nargs="*", choices=["pipe", "models"], default=["pipe", "models"])
+    parser.add_argument("--text", type=Path)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--record", action="store_true")
+    arguments = parser.parse_args()
+    results = pipe(arguments.text, arguments.rounds) if "pipe" in arguments.what else []
+    if "models" in arguments.what:
+        results.append(models(arguments.rounds, arguments.threads))
+    for result in results:
+        print(json.dumps(result, indent=1, ensure_ascii=False))
+        if arguments.record:
+            record(result)
+
+
+if __name__ == "__main__":
+    main()

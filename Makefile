@@ -10,7 +10,7 @@ APERTIUM := apertium apertium-eng-spa apertium-es-pt
 .DEFAULT_GOAL := help
 
 help:  ## show these lines
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
 setup: $(VENV)/.ready  ## install olhar and its pinned dependencies into .venv
 

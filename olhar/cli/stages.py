@@ -81,7 +81,9 @@ def translate(
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="sentences a call")] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="calls beside each other")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="ask again for what was refused")] = False,
-    estimate: Annotated[bool, typer.Option("--estimate", help="tell time and money; translate nothing")] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="time and money, after a probe of 200 sentences; writes nothing")
+    ] = False,
     overrides: Overrides = None,
     runs: Runs = Path("runs"),
     redo: Redo = None,

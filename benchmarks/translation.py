@@ -1,13 +1,15 @@
 """How fast engines translate: Apertium's open pipe, and CTranslate2 beside transformers on one model.
 
-    python benchmarks/translation.py [pipe] [models] [--text FILE] [--rounds 3] [--threads 1] [--record]
+    python benchmarks/translation.py [pipe] [models] [--text FILE] [--rounds 3] [--threads 1]
+        [--beam 1] [--record]
 
 ``pipe``: words a second of the bare pipe, without the work around it, for every direction installed; of the shipped
 conversations' lines, or of a text file with one sentence a line. ``models``: a Marian model of random weights (about 60
-million parameters) writes exactly 24 tokens for each of 64 sentences, greedily; output tokens a second of
-transformers' ``generate`` in float32 and of CTranslate2 with float32 and 8-bit weights, in turn, medians.
-``--record`` appends JSON lines to benchmarks/results/translation.jsonl. Other measurements of the same run can be
-added from outside: ``record(measured(...))``.
+million parameters) writes exactly 24 tokens for each of 64 sentences; output tokens a second of transformers'
+``generate`` in float32 and of CTranslate2 with float32 and 8-bit weights, in turn, greedily or with beams; medians, by
+the clock and by the processor's time, which others on the machine change less. ``--record`` appends JSON lines to
+benchmarks/results/translation.jsonl. Other measurements of the same run can be added from outside:
+``record(measured(...))``.
 """
 
 import argparse
@@ -124,7 +126,7 @@ def tokens() -> list[str]:
     return ["</s>", "<unk>", *(f"t{number}" for number in range(2, VOCABULARY - 1)), "<pad>"]
 
 
-def convert(folder: Path, target: Path, quantization: str | None) -> Path:
+def converted(folder: Path, target: Path, quantization: str | None) -> Path:
     """The model for CTranslate2; its converter wants the tokens' names only, from a tokenizer that has them."""
     from ctranslate2.converters import TransformersConverter
 
@@ -151,7 +153,7 @@ def sources() -> list[list[int]]:
     return [[chance.randrange(2, VOCABULARY - 1) for _ in range(chance.randint(8, 24))] + [0] for _ in range(SENTENCES)]
 
 
-def ways(folder: Path, threads: int) -> dict[str, Callable[[], int]]:
+def ways(folder: Path, threads: int, beam: int) -> dict[str, Callable[[], int]]:
     """Each way of translating the same sentences; called, it says how many tokens it wrote."""
     import ctranslate2
     import torch
@@ -164,12 +166,12 @@ def ways(folder: Path, threads: int) -> dict[str, Callable[[], int]]:
 
     def by_transformers() -> int:
         with torch.inference_mode():
-            rows = model.generate(ids, attention_mask=ids != VOCABULARY - 1, num_beams=1, do_sample=False, **exactly)
+            rows = model.generate(ids, attention_mask=ids != VOCABULARY - 1, num_beams=beam, do_sample=False, **exactly)
         return int(rows[:, 1:].numel())
 
     def by_ctranslate2(compute: str) -> Callable[[], int]:
         translator = ctranslate2.Translator(
-            str(convert(folder / "marian", folder / compute, "int8" if compute == "int8" else None)),
+            str(converted(folder / "marian", folder / compute, "int8" if compute == "int8" else None)),
             compute_type=compute,
             intra_threads=threads,
         )
@@ -177,7 +179,7 @@ def ways(folder: Path, threads: int) -> dict[str, Callable[[], int]]:
 
         def translated() -> int:
             results = translator.translate_batch(
-                rows, beam_size=1, min_decoding_length=TOKENS, max_decoding_length=TOKENS, return_end_token=True
+                rows, beam_size=beam, min_decoding_length=TOKENS, max_decoding_length=TOKENS, return_end_token=True
             )
             return sum(len(result.hypotheses[0]) for result in results)
 
@@ -190,27 +192,37 @@ def ways(folder: Path, threads: int) -> dict[str, Callable[[], int]]:
     }
 
 
-def models(rounds: int, threads: int) -> dict[str, Any]:
+def models(rounds: int, threads: int, beam: int) -> dict[str, Any]:
     """Output tokens a second of every way, and how many times transformers' that is."""
-    speeds: dict[str, list[float]] = {}
+    by_clock: dict[str, list[float]] = {}
+    by_processor: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        asked = ways(Path(folder), threads)
+        asked = ways(Path(folder), threads, beam)
         for number in range(rounds + 1):
             for name, translate in asked.items():
-                began = time.perf_counter()
+                began, worked = time.perf_counter(), time.process_time()
                 written = translate()
-                seconds = time.perf_counter() - began
+                seconds, processor = time.perf_counter() - began, time.process_time() - worked
                 assert written == TOKENS * SENTENCES, f"{name} wrote {written} tokens"
                 if number:  # the first round warms up
-                    speeds.setdefault(name, []).append(written / seconds)
-    medians = {name: round(statistics.median(found), 1) for name, found in speeds.items()}
-    base = medians["transformers float32"]
+                    by_clock.setdefault(name, []).append(written / seconds)
+                    by_processor.setdefault(name, []).append(written / processor)
     values = {
-        "tokens_per_second": medians,
-        "rounds": {name: [round(speed, 1) for speed in found] for name, found in speeds.items()},
-        "times_transformers": {name: round(speed / base, 2) for name, speed in medians.items()},
+        "tokens_per_second": {name: round(statistics.median(found), 1) for name, found in by_clock.items()},
+        "rounds": {name: [round(speed, 1) for speed in found] for name, found in by_clock.items()},
+        "times_transformers": _times(by_clock),
+        "tokens_per_processor_second": {
+            name: round(statistics.median(found), 1) for name, found in by_processor.items()
+        },
+        "times_transformers_by_processor": _times(by_processor),
     }
-    return measured("models", values, {"threads": threads, "sentences": SENTENCES, "tokens_each": TOKENS})
+    told = {"threads": threads, "beam": beam, "sentences": SENTENCES, "tokens_each": TOKENS}
+    return measured("models", values, told)
+
+
+def _times(speeds: dict[str, list[float]]) -> dict[str, float]:
+    medians = {name: statistics.median(found) for name, found in speeds.items()}
+    return {name: round(median / medians["transformers float32"], 2) for name, median in medians.items()}
 
 
 def main() -> None:
@@ -219,11 +231,12 @@ def main() -> None:
     parser.add_argument("--text", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--beam", type=int, default=1)
     parser.add_argument("--record", action="store_true")
     arguments = parser.parse_args()
     results = pipe(arguments.text, arguments.rounds) if "pipe" in arguments.what else []
     if "models" in arguments.what:
-        results.append(models(arguments.rounds, arguments.threads))
+        results.append(models(arguments.rounds, arguments.threads, arguments.beam))
     for result in results:
         print(json.dumps(result, indent=1, ensure_ascii=False))
         if arguments.record:

@@ -20,6 +20,7 @@ from olhar.cli._app import (
     walk_recipe,
 )
 from olhar.core import recipe as recipes
+from olhar.core.errors import UserError
 
 
 @app.command()
@@ -79,7 +80,9 @@ def translate(
     cache: Annotated[Path, typer.Option("--cache", help="where translations are kept")] = Path("translations.sqlite"),
     max_cost: Annotated[float | None, typer.Option("--max-cost", min=0, help="in the engine's currency")] = None,
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="sentences a call")] = None,
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="calls beside each other")] = None,
+    workers: Annotated[str | None, typer.Option("--workers", help="calls beside each other; or ray, ray:8")] = None,
+    share: Annotated[str | None, typer.Option("--shard", help="this machine's share of the sentences: 3/8")] = None,
+    shards: Annotated[Path | None, typer.Option("--merge", help="put together from the shard files here")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="ask again for what was refused")] = False,
     estimate: Annotated[
         bool, typer.Option("--estimate", help="time and money, after a probe of 200 sentences; writes nothing")
@@ -94,9 +97,13 @@ def translate(
         one_stage("translate", given, overrides, runs, redo, as_json)
         return
     from olhar.reports.live import Live
-    from olhar.translation import commands
+    from olhar.translation import bulk, commands
     from olhar.translation.passes import Settings
 
+    who = bulk.workers(workers) if workers else bulk.HERE
+    commands.at_most_one(
+        {"--estimate": estimate, "--shard": share, "--merge": shards, "--workers ray": who.ray},
+    )
     asked = commands.task(given, output, source, to, engine, option or [], cache)
     settings = Settings(
         asked.source,
@@ -104,16 +111,17 @@ def translate(
         commands.policies(policies, quotes, answers),
         asked.options,
         batch=batch,
-        workers=workers,
+        workers=None if who.ray else who.count,
         max_cost=max_cost,
         retry_failed=retry_failed,
     )
-    live = Live(Console(stderr=True, highlight=False))
-    done = (commands.estimated if estimate else commands.translated)(asked, settings, live.progress)
+    progress = Live(Console(stderr=True, highlight=False)).progress
+    done = commands.done(asked, settings, progress, who, shards, share, estimate)
     if as_json:
         typer.echo(json.dumps(done, ensure_ascii=False, indent=1))
     else:
         console.print(commands.told(done))
+    raise typer.Exit(1 if commands.left_in_source(done) else 0)
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """What engines and people have translated, kept for ever: one SQLite file that every run reads first.
 
-A row is found by the hash of engine, version, direction, options and segment. What people corrected lives in a
+A row is found by the hash of engine, version, direction and segment. What people corrected lives in a
 table of its own, found by direction and segment alone: it outlives a change of engine and always wins. Nothing
 that was paid for is ever deleted; a file that is damaged or of another version is refused, not replaced.
 One process writes, one commit a batch: what was committed survives a kill at any moment.
@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 from olhar.core.errors import DiskError, UserError
@@ -24,8 +25,8 @@ WAIT = 60.0  # seconds for another process's commit
 AT_ONCE = 500  # keys of one question
 _TABLES = """
 CREATE TABLE directions (
-    id INTEGER PRIMARY KEY, engine TEXT, version TEXT, licence TEXT, source TEXT, target TEXT, options TEXT,
-    UNIQUE (engine, version, source, target, options));
+    id INTEGER PRIMARY KEY, engine TEXT, version TEXT, licence TEXT, source TEXT, target TEXT,
+    UNIQUE (engine, version, source, target));
 CREATE TABLE translations (
     key BLOB PRIMARY KEY, direction INTEGER, segment TEXT, translation TEXT, failure TEXT) WITHOUT ROWID;
 CREATE TABLE corrections (
@@ -38,18 +39,20 @@ CREATE TABLE spending (
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """What a translation depends on beside its segment. ``options`` is JSON text; the licence is told, not hashed."""
+    """What a translation depends on beside its segment; the licence is told, not hashed.
+
+    Options of an engine that change its words are part of its version; the others (a price, threads) are not.
+    """
 
     engine: str
     version: str
     licence: str
     source: str
     target: str
-    options: str = "{}"
 
     def key(self, segment: str) -> bytes:
         """The key of a segment given as JSON text."""
-        return _hash(f"{_json([self.engine, self.version, self.source, self.target, self.options])[:-1]},{segment}]")
+        return _hash(f"{_beginning(self.engine, self.version, self.source, self.target)},{segment}]")
 
     def correction_key(self, segment: str) -> bytes:
         return correction_key(self.source, self.target, segment)
@@ -57,7 +60,7 @@ class Direction:
 
 def correction_key(source: str, target: str, segment: str) -> bytes:
     """The key under which people's corrections of a segment are kept, whatever engine it was."""
-    return _hash(f"{_json([source, target])[:-1]},{segment}]")
+    return _hash(f"{_beginning(source, target)},{segment}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,11 @@ class Cache:
         values = [(direction.key(text), number, text, *_columns(entry)) for text, entry in rows]
         with self._told(), self._commit():
             # what a segment once became stays: two processes may have asked for it at the same time
-            insert = "INSERT OR IGNORE INTO translations VALUES (?, ?, ?, ?, ?)"
+            insert = (  # but a refusal gives way to a translation
+                "INSERT INTO translations VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE"
+                " SET translation = excluded.translation, failure = NULL"
+                " WHERE translation IS NULL AND excluded.translation IS NOT NULL"
+            )
             self._db.executemany(insert, values)
             if spent is not None:
                 add = (
@@ -173,14 +180,14 @@ class Cache:
     def entries(self) -> Iterator[tuple[Direction, str, Entry]]:
         """Everything engines made, in the order of direction and segment."""
         query = (
-            "SELECT engine, version, licence, source, target, options, segment, translation, failure"
+            "SELECT engine, version, licence, source, target, segment, translation, failure"
             " FROM translations JOIN directions ON directions.id = direction"
-            " ORDER BY engine, version, source, target, options, segment"
+            " ORDER BY engine, version, source, target, segment"
         )
         with self._told():
             for row in self._db.execute(query):
-                text, failure = row[7:]
-                yield Direction(*row[:6]), row[6], Entry(segment_from_json(text) if text is not None else None, failure)
+                text, failure = row[6:]
+                yield Direction(*row[:5]), row[5], Entry(segment_from_json(text) if text is not None else None, failure)
 
     def all_corrections(self) -> Iterator[Correction]:
         """Everything people made, in the order of languages and segment."""
@@ -279,5 +286,7 @@ def _hash(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8")).digest()
 
 
-def _json(values: Sequence[str]) -> str:
-    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+@cache
+def _beginning(*fields: str) -> str:
+    """The JSON array of these fields, open for the segment."""
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))[:-1]

@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from pydantic import ValidationError
 
 from olhar.core.errors import UserError
 from olhar.core.store import read_json
+from olhar.translation import bulk, sharing
 from olhar.translation import estimate as estimates
+from olhar.translation.editing import LEFT, LEFT_OUT
 from olhar.translation.engines import opened
 from olhar.translation.passes import Progress, Settings
 from olhar.translation.policies import Policies
@@ -74,15 +77,65 @@ def policies(file: Path | None, quotes: str | None, answers: str | None) -> Poli
     except ValidationError as error:
         first = error.errors()[0]
         where = str(file) if file else "--quotes, --answers"
-        raise UserError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", where, "see Policy") from error
+        raise UserError(
+            f"{'.'.join(map(str, first['loc']))}: {first['msg']}", where, "see docs/translate.md, Policies"
+        ) from error
 
 
-def translated(asked: Task, settings: Settings, progress: Progress) -> dict[str, Any]:
-    """Translate the file; what was done, as its manifest says it."""
+def at_most_one(given: Mapping[str, Any]) -> None:
+    """Raises ``UserError`` where two options are given of which each says another thing to do."""
+    chosen = [name for name, value in given.items() if value]
+    if len(chosen) > 1:
+        raise UserError("these options exclude each other", ", ".join(chosen), "leave all but one out")
+
+
+def done(
+    asked: Task,
+    settings: Settings,
+    progress: Progress,
+    workers: bulk.Workers = bulk.HERE,
+    shards: Path | None = None,
+    share: str | None = None,
+    estimate: bool = False,
+) -> dict[str, Any]:
+    """Whichever of the three is asked for: what it would take, one machine's share, or the whole translation."""
+    if estimate:
+        return estimated(asked, settings, progress)
+    if share:
+        return share_translated(asked, settings, progress, share)
+    return translated(asked, settings, progress, workers, shards)
+
+
+def translated(
+    asked: Task, settings: Settings, progress: Progress, workers: bulk.Workers = bulk.HERE, shards: Path | None = None
+) -> dict[str, Any]:
+    """Translate the file, here or on a cluster, or put it together from shard files; what its manifest says then."""
+    engine = opened(asked.engine, asked.options, asked.source, asked.target)
+    given = (asked.given, asked.output, engine)
+    with closing(engine):
+        if shards is not None:
+            sharing.merge(shards, *given, asked.cache, settings, progress)
+        elif workers.ray:
+            opens = partial(opened, asked.engine, asked.options)
+            bulk.translate_on_ray(*given, opens, asked.cache, settings, workers.count, progress)
+        else:
+            translate_file(*given, asked.cache, settings, progress)
+    return {"output": str(asked.output), **read_json(beside(asked.output, MANIFEST))}
+
+
+def share_translated(asked: Task, settings: Settings, progress: Progress, share: str) -> dict[str, Any]:
+    """Translate one machine's share of the segments into shard files."""
     engine = opened(asked.engine, asked.options, asked.source, asked.target)
     with closing(engine):
-        translate_file(asked.given, asked.output, engine, asked.cache, settings, progress)
-    return {"output": str(asked.output), **read_json(beside(asked.output, MANIFEST))}
+        part = sharing.share(share)
+        done = sharing.translate_share(asked.given, asked.output, engine, asked.cache, settings, part, progress)
+    return {"share": share, "counts": dict(done.counts), "spent": asdict(done.spent)}
+
+
+def left_in_source(done: Mapping[str, Any]) -> int:
+    """How many records, texts and sentences stay in the source language or were left out."""
+    counts = done.get("counts", {})
+    return sum(counts.get(f"flags: {outcome}", 0) for outcome in (LEFT, LEFT_OUT))
 
 
 def estimated(asked: Task, settings: Settings, progress: Progress) -> dict[str, Any]:
@@ -97,6 +150,8 @@ def told(done: Mapping[str, Any]) -> str:
     """The same for a person, a line each."""
     if "estimate" in done:
         return "\n".join(_estimate_lines(done["estimate"]))
+    if "share" in done:
+        return "\n".join([f"share {done['share']}:", *(f"  {name}: {n:,}" for name, n in done["counts"].items())])
     counts, engine = done["counts"], done["engine"]
     lines = [f"{done['output']}: {counts.get('records', 0):,} records by {engine['name']} ({engine['licence']})"]
     if engine["non_commercial"]:

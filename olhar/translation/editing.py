@@ -78,7 +78,7 @@ class Editor:
             raise BadRecord(f"another language: the record is in {record['language']!r}, not {self.source.code!r}")
         if self.provenance_key is not None and self.provenance_key in record:
             raise BadRecord(f"provenance has no place: the record has a key {self.provenance_key!r} already")
-        partition, policy = self.policies.of(record)
+        partition, policy = self._policy(record, found.shape)
         name = record_id(record)
         flags = tuple(
             Flag(row.number, name, LEFT, ("unread: text in an unknown form",), place, None, partition)
@@ -109,12 +109,20 @@ class Editor:
         if taken.texts:
             self._say_provenance(taken)
 
+    def _policy(self, record: Mapping[str, Any], shape: str) -> tuple[str, Policy]:
+        """The record's partition and its policy; of olhar's own rows the data set's name is the partition."""
+        if shape == "sample" and self.policies.key is None:
+            name = record.get("source", "")
+            return name, self.policies.partitions.get(name, self.policies.default)
+        return self.policies.of(record)
+
     def _skeleton(self, leaf: Leaf, partition: str, policy: Policy) -> Skeleton:
-        key = (leaf.text, partition, leaf.role == "answer")
+        answer = leaf.role in ("answer", "option")  # an option that is kept must stay equal to the answer
+        key = (leaf.text, partition, answer)
         if key not in self._skeletons:
             if len(self._skeletons) >= REMEMBERED:
                 self._skeletons.clear()
-            self._skeletons[key] = taken_apart(leaf.text, self.source, self.target, policy, leaf.role == "answer")
+            self._skeletons[key] = taken_apart(leaf.text, self.source, self.target, policy, answer)
         return self._skeletons[key]
 
     def _segment_flags(

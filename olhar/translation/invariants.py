@@ -11,7 +11,7 @@ from olhar.translation.lines import NEWLINES, marker
 from olhar.translation.policies import Policy
 from olhar.translation.segments import protected
 from olhar.translation.skeletons import figures, flat
-from olhar.translation.spans import Kind, find, numbers
+from olhar.translation.spans import Kind, Span, find, numbers
 from olhar.translators import Kept, Segment
 
 WARNINGS = frozenset({"question mark", "final stop", "capital"})  # kinds that leave a text usable
@@ -19,6 +19,7 @@ _SAME: frozenset[Kind] = frozenset({"media", "code", "math", "tag", "link", "add
 _WITHIN: frozenset[Kind] = frozenset({"quote", "name", "term"})  # an engine may add to these, not take from them
 _NEWLINE = re.compile(f"[{NEWLINES}]")
 _QUESTION = re.compile("[?\uff1f\u061f]")
+_TAG = re.compile(r"<[^<>]*>")
 _LABEL = re.compile(r"(?<!\w)\([A-I]\)")
 _LETTER_ANSWER = re.compile(r"\s*\(?[A-I][.)]?\)?\s*")
 _STOP = r"[.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019\u00bb)\]*_]*\s*\Z"
@@ -53,7 +54,7 @@ def problems(segment: Segment, translated: Segment, source: Language, target: La
         found.append("newline")
     if _hard(segment) != _hard(translated):
         found.append("kept spans")
-    if not _same_numbers(numbers(before), numbers(after)):
+    elif not _same_numbers(_numbers_among_kept(segment), _numbers_among_kept(translated)):
         found.append("numbers")
     if _spans(before, source, _SAME) != _spans(after, source, _SAME):
         found.append("markup")
@@ -70,8 +71,13 @@ def text_problems(text: str, translation: str, source: Language, target: Languag
     The reference is the text with its instructions and glossary terms translated; closed answers and option letters
     are looked at only where they are a whole text.
     """
-    reference = _reference(text, source, target, policy)
-    found = [*_of_spans(reference, translation, source, policy), *_of_lines(reference, translation, source)]
+    spans = protected(text, source, target, policy)
+    reference = _reference(text, spans)
+    found = [
+        *_of_markup(reference, translation, source, policy),
+        *_of_words(spans, translation),
+        *_of_lines(reference, translation, source),
+    ]
     if text.strip() and not translation.strip():
         found.append(Problem("nothing", "the translation is empty"))
     if _LETTER_ANSWER.fullmatch(text) and translation != text:
@@ -79,29 +85,32 @@ def text_problems(text: str, translation: str, source: Language, target: Languag
     return [*found, *_of_habits(reference, translation)]
 
 
-def _reference(text: str, source: Language, target: Language, policy: Policy) -> str:
+def _reference(text: str, spans: Sequence[Span]) -> str:
     parts: list[str] = []
     at = 0
-    for span in protected(text, source, target, policy):
+    for span in spans:
         parts += [text[at : span.start], span.text]
         at = span.end
     return "".join((*parts, text[at:]))
 
 
-def _of_spans(reference: str, translation: str, source: Language, policy: Policy) -> Iterator[Problem]:
-    """Spans that programs read are the same in the same order; quotations and names still there in their order."""
+def _of_markup(reference: str, translation: str, source: Language, policy: Policy) -> Iterator[Problem]:
+    """What programs read, and numbers, are the same in the same order; beside quotations there may be more."""
     added = policy.quotes == "both"
     here, there = _spans(translation, source, _SAME), _spans(reference, source, _SAME)
     if added:
         here = _those_of(there, here)
     if here != there:
-        kind, detail = _first_difference(there, here)
-        yield Problem(kind, detail)
+        yield _difference(there, here)
     if not added and not _same_numbers(numbers(reference), numbers(translation)):
-        said, meant = ([number for number, _ in numbers(each)] for each in (translation, reference))
-        yield Problem("number", f"{', '.join(said) or 'none'} instead of {', '.join(meant)}")
+        said, meant = (", ".join(number for number, _ in numbers(each)) for each in (translation, reference))
+        yield Problem("number", f"{said or 'none'} instead of {meant or 'none'}")
+
+
+def _of_words(spans: Sequence[Span], translation: str) -> Iterator[Problem]:
+    """Quotations, names and terms are there in their order."""
     at = 0
-    for span in find(reference, source, quotes=policy.quotes != "translate"):
+    for span in spans:
         if span.kind in _WITHIN:
             at = translation.find(span.text, at)
             if at < 0:
@@ -143,12 +152,25 @@ def _of_habits(reference: str, translation: str) -> Iterator[Problem]:
 
 
 def _first_letter(text: str) -> str:
-    return next((letter for letter in text if letter.isalpha()), "")
+    return next((letter for letter in _TAG.sub("", text) if letter.isalpha()), "")
 
 
 def _hard(segment: Segment) -> list[str]:
     """Kept spans but plain numbers, which may have become part of the text."""
     return [part.text for part in segment if isinstance(part, Kept) and not figures(part)]
+
+
+def _numbers_among_kept(segment: Segment) -> list[tuple[str, bool]]:
+    """The numbers as ``spans.numbers`` has them, kept spans of other kinds standing between them as they do there."""
+    found: list[tuple[str, bool]] = []
+    pending = ""
+    for part in segment:
+        if isinstance(part, Kept) and not figures(part):
+            found += [*numbers(pending), (part.text, True)]
+            pending = ""
+        else:
+            pending += part.text if isinstance(part, Kept) else part
+    return found + numbers(pending)
 
 
 def _spans(text: str, language: Language, kinds: frozenset[Kind]) -> list[tuple[str, str]]:
@@ -161,15 +183,14 @@ def _those_of(wanted: Sequence[tuple[str, str]], given: Sequence[tuple[str, str]
     return [each for each in wanted if each in coming]
 
 
-def _first_difference(meant: Sequence[tuple[str, str]], said: Sequence[tuple[str, str]]) -> tuple[str, str]:
-    at = next((n for n, (one, other) in enumerate(zip(meant, said, strict=False)) if one != other), -1)
-    at = at if at >= 0 else min(len(meant), len(said))
-    expected = meant[at] if at < len(meant) else None
-    given = said[at] if at < len(said) else None
-    kind = (expected or given or ("", ""))[0]
-    return kind, f"{given[1]!r} instead of {expected[1]!r}" if given and expected else (
-        f"{expected[1]!r} is missing" if expected else f"{given[1]!r} is new" if given else ""
-    )
+def _difference(meant: Sequence[tuple[str, str]], said: Sequence[tuple[str, str]]) -> Problem:
+    """The first kind of which more or fewer are there; else the first that moved."""
+    for kind in dict.fromkeys(kind for kind, _ in (*meant, *said)):
+        wanted, given = ([text for one, text in each if one == kind] for each in (meant, said))
+        if wanted != given:
+            return Problem(kind, f"{', '.join(given) or 'none'} instead of {', '.join(wanted) or 'none'}")
+    kind, text = next(one for one, other in zip(meant, said, strict=True) if one != other)
+    return Problem(kind, f"{text!r} is not where it was")
 
 
 def _same_numbers(meant: Sequence[tuple[str, bool]], said: Sequence[tuple[str, bool]]) -> bool:

@@ -77,7 +77,7 @@ class Leaves:
 def leaves_of(record: Any) -> Leaves:
     """The record's natural-language strings in reading order. Raises ``BadRecord``."""
     if not isinstance(record, dict):
-        raise BadRecord(f"not a record: {_short(record)} instead of an object")
+        raise UnknownShape(f"not a record: {_short(record)} instead of an object")
     lists = [key for key in TURN_LISTS if key in record]
     if len(lists) == 1 and (lists[0] != "turns" or "language" in record):
         return _turns(record[lists[0]], lists[0])

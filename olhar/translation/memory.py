@@ -81,7 +81,6 @@ def _lines(cache: Cache) -> Iterator[dict[str, Any]]:
             "engine": direction.engine,
             "version": direction.version,
             "licence": direction.licence,
-            "options": json.loads(direction.options),
             "source": direction.source,
             "target": direction.target,
             "segment": json.loads(text),

@@ -6,7 +6,6 @@ records and cache and on nothing else, a kill at any moment loses no answer that
 nothing.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -88,9 +87,16 @@ class Work:
             cache.forget_failures(self.direction)
 
     def gather(self) -> None:
-        """First pass: note every segment that is needed. Raises ``UserError`` for records of no known shape."""
+        """First pass: note every segment that is needed.
+
+        Raises ``UserError`` for records of no known shape, and for a file that cannot be read to its end.
+        """
         for row in self._rows:
             self.counts["rows"] += 1
+            if row.stopped_at is not None:
+                what = f"nothing can be read behind row {row.number}: {row.problem}"
+                fix = "fetch the file again, or mend that row; in JSON lines the rows behind a broken one can be read"
+                raise UserError(what, f"row {row.number}, byte {row.stopped_at:,}", fix)
             taken = self._taken(row)
             if isinstance(taken, Taken):
                 self.counts["records"] += 1
@@ -105,9 +111,12 @@ class Work:
     def plan(self) -> tuple[int, int]:
         """Find out what the engine must be asked for: segments and characters."""
         self._wanted.nothing_asked()
+        done = 0
         for chunk in self._wanted.chunks():
             found = self._resolver.many(chunk)
             self._wanted.ask(part for what in found.values() for part in what.ask)
+            done += len(chunk)
+            self._progress("checking", done, self.counts["unique segments"])
         return self._wanted.asked_count()
 
     def ask(self) -> None:
@@ -212,8 +221,7 @@ class Work:
 def direction_of(translator: Translator, settings: Settings) -> Direction:
     """What this engine's translations are cached under."""
     about = translator.about
-    options = json.dumps(settings.options, sort_keys=True, ensure_ascii=False)
-    return Direction(about.name, about.version, about.licence, settings.source, settings.target, options)
+    return Direction(about.name, about.version, about.licence, settings.source, settings.target)
 
 
 def _measured(translator: Translator) -> Callable[[], float] | None:

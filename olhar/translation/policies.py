@@ -1,7 +1,7 @@
 """What is translated of which records: one policy a partition of a data set."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 READ_FROM_IMAGES = (
     *("docvqa", "infographicsvqa", "infovqa", "ocr_vqa", "ocrvqa", "st_vqa", "stvqa", "textcaps", "textocr", "textvqa"),
 )
+Words = Annotated[str, Field(min_length=1)]
 
 
 class Policy(BaseModel):
@@ -29,7 +30,7 @@ class Policy(BaseModel):
     skip: Literal["no", "copy", "omit"] = "no"
     formality: Literal["", "formal", "informal"] = ""
     variety: str = ""
-    glossary: Mapping[str, str] = Field(default_factory=dict)
+    glossary: Mapping[Words, Words] = Field(default_factory=dict)
 
 
 def _read_from_images() -> Mapping[str, Policy]:

@@ -117,18 +117,19 @@ class _Text:
             return
         first, last = self.trimmed(start, end)
         segment, beside = self.segment(first, last)
-        if not self.is_said("".join(part for part in segment if isinstance(part, str))):
+        if not self.is_said(segment, first, last):
             yield from self.unsaid(start, end)
             return
         yield from self.unsaid(start, first)
         yield Place(segment, self.text[first:last], beside)
         yield from self.unsaid(last, end)
 
-    def is_said(self, text: str) -> bool:
-        """Whether it holds a word in a script of the source language."""
-        return sayable(text) and any(
-            letter.isalpha() and main_script(letter) in self.source.scripts for letter in dict.fromkeys(text)
-        )
+    def is_said(self, segment: Segment, start: int, end: int) -> bool:
+        """Whether it holds a word in a script of the source language; beside a term one letter will do: A hydrant."""
+        texts = [part for part in segment if isinstance(part, str)]
+        letters = {letter for text in texts for letter in text if letter.isalpha()}
+        found = any(map(sayable, texts)) or any(span.kind == "term" for span in self.within(start, end))
+        return found and any(main_script(letter) in self.source.scripts for letter in letters)
 
     def trimmed(self, start: int, end: int) -> tuple[int, int]:
         """The sentence without the blanks and those spans at its ends that are no part of its grammar."""

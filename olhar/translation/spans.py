@@ -26,13 +26,13 @@ LONGEST_QUOTE = 200  # characters; beyond it is no lettering but speech
 
 _FENCE = r"^[ \t]*(?P<_fence>```|~~~)(?!.*(?P=_fence)).*\Z|~~~.*?~~~"  # one that nothing closes runs to the end
 _LATEX = (
-    r"\\begin\{(?P<_in>\w+\*?)\}.*?\\end\{(?P=_in)\}",
+    r"\\begin\{(?P<_in>\w+\*?)\}.{0,2000}?\\end\{(?P=_in)\}",
     r"\\[nrt](?![a-z])",  # a newline that was written as two characters
     r"\\[A-Za-z]+(?:\[[^\]\n]*\])?(?:\{[^{}\n]*\})*",
 )
 _CODE = (
     r"\{[^{}\n]{1,200}\}|%\(\w+\)[sdf]|%[A-Za-z_]\w*%",  # templates, JSON on one line
-    r"\b[A-Za-z_][\w.]*\((?:[^()\n]{0,200}[\"'=,\d][^()\n]{0,200})?\)",  # a call; "person(s)" is none
+    r"\b[A-Za-z_][\w.]{0,60}\((?:[^()\n]{0,200}[\"'=,\d][^()\n]{0,200})?\)",  # a call; "person(s)" is none
     r"\b[A-Za-z]\w*_\w+\b",
 )
 _TAG = r"\[/?INST\]|<</?SYS>>|&(?:[A-Za-z]{2,8}|\#\d{1,6});"
@@ -42,12 +42,13 @@ _SITE = (
 )
 _URL = r"https?://(?:[\w\-.~:/?\#@!$&'*+,;=%]|\([^()\s]*\))*(?:[\w\-~/\#@$&*+=%]|\([^()\s]*\))"
 _FIGURES = r"[ \t\d.,;+-]"
-_LIST = rf"\[{_FIGURES}*\]|\({_FIGURES}*\)"
+_LIST = rf"\[(?:{_FIGURES}|\[{_FIGURES}*\]|\({_FIGURES}*\))*\]|\({_FIGURES}*\)"
 _COORDINATES = (
-    rf"\[(?=[^\n]*?\d)(?:{_FIGURES}|\[(?:{_FIGURES}|{_LIST})*\]|{_LIST})*\]|\((?=[^)\n]*\d){_FIGURES}{{1,200}}\)"
+    rf"\[(?=[^\n]{{0,400}}?\d)(?:{_FIGURES}|{_LIST})*\]",
+    rf"\((?=[^)\n]{{0,200}}\d){_FIGURES}{{1,200}}\)",
 )
 _NAME = (
-    r"(?<![\w/])[\w-]+(?:\.[\w-]+)*\.(?:jpe?g|png|gif|bmp|svg|webp|pdf|txt|csv|json|xml|html?|py|js|css|md|ya?ml|zip"
+    r"(?<![\w/.-])[\w-]+(?:\.[\w-]+)*\.(?:jpe?g|png|gif|bmp|svg|webp|pdf|txt|csv|json|xml|html?|py|js|css|md|ya?ml|zip"
     r"|mp[34]|docx?|xlsx?|pptx?)\b",
     r"(?<![\w-])(?=[A-Z0-9-]*\d)(?=[A-Z0-9-]*[A-Z])[A-Z0-9]+(?:-[A-Z0-9]+)*(?![\w-])",  # EL2, COVID-19
     r"(?<!\w)[#@][A-Za-z_]\w*",
@@ -113,7 +114,7 @@ def _scanner(quotes: tuple[tuple[str, str], ...], elisions: frozenset[str]) -> r
         ("tag", (general["tag"], _TAG)),
         ("link", (_LINK,)),
         ("address", (_URL, general["address"], _SITE)),
-        ("coordinates", (_COORDINATES,)),
+        ("coordinates", _COORDINATES),
         ("quote", [_quotation(*pair, elisions) for pair in quotes]),
         ("code", _CODE),
         ("name", _NAME),

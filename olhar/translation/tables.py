@@ -75,12 +75,8 @@ def terms(text: str, glossary: Mapping[str, str]) -> Iterator[Span]:
 
 @cache
 def _keys(code: str) -> Mapping[str, str]:
-    """Every form of every closed answer -> its key; a form of two keys (vi "không") is of the first."""
-    keys: dict[str, str] = {}
-    for key, forms in language(code).translation.short_answers.items():
-        for form in forms:
-            keys.setdefault(form, key)
-    return keys
+    """Every form of every closed answer -> its key."""
+    return {form: key for key, forms in language(code).translation.short_answers.items() for form in forms}
 
 
 @cache

@@ -5,11 +5,12 @@ from typing import Any
 
 from olhar.translators import Kept, Segment
 
+_WRITER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # once: this is done for every sentence
+
 
 def segment_to_json(segment: Segment) -> str:
     """The one JSON text of a segment: what keys are made of."""
-    value = [[part.text] if isinstance(part, Kept) else part for part in segment]
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _WRITER.encode([[part.text] if isinstance(part, Kept) else part for part in segment])
 
 
 def segment_from_json(text: str) -> Segment:

@@ -41,19 +41,26 @@ class Outcome:
 
 
 def translate_file(
-    given: Path, output: Path, translator: Translator, cache: Path, settings: Settings, progress: Progress = silent
+    given: Path,
+    output: Path,
+    translator: Translator,
+    cache: Path,
+    settings: Settings,
+    progress: Progress = silent,
+    make: Callable[..., Work] = Work,
 ) -> Outcome:
     """Translate the records of a file into another of the same form.
 
     Beside ``output``: ``….flagged.jsonl``, a line for everything to look at, and ``….manifest.json``, what was done
-    with what. ``output`` itself appears last. Raises ``UserError`` for a file that cannot be read or is there already,
-    for an engine that stopped, a limit of cost that was reached: what was translated is kept in ``cache``.
+    with what. ``output`` itself appears last. ``make``: what asks the engine, where it is not this process.
+    Raises ``UserError`` for a file that cannot be read or is there already, for an engine that stopped, a limit of
+    cost that was reached: what was translated is kept in ``cache``.
     """
     refuse_existing(output)
     file, watch, before = record_file(given), Stopwatch(), state(str(given))
     subject = digest_path(given)
     with closing(Wanted(output)) as wanted, closing(open_cache(cache, translator)) as kept:
-        work = Work(file, subject, translator, kept, wanted, settings, progress)
+        work = make(file, subject, translator, kept, wanted, settings, progress)
         work.gather()
         work.ask()
         with writing_like(file, output) as out:

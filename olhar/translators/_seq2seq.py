@@ -42,10 +42,10 @@ class ModelOptions(EngineOptions):
     family: Family | None = None
     source_code: str | None = None
     target_code: str | None = None
-    beam: int = Field(2, ge=1)
-    max_source_tokens: int = Field(400, ge=1)
-    max_tokens: int = Field(400, ge=1)
-    batch_tokens: int = Field(1024, ge=1)
+    beam: int = Field(default=2, ge=1)
+    max_source_tokens: int = Field(default=400, ge=1)
+    max_tokens: int = Field(default=400, ge=1)
+    batch_tokens: int = Field(default=1024, ge=1)
     licence: str | None = None
 
 

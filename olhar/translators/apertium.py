@@ -29,7 +29,7 @@ class Options(EngineOptions):
 
     modes: str = "/usr/share/apertium/modes"
     pivot: str | None = None
-    patience: float = Field(60.0, gt=0)
+    patience: float = Field(default=60.0, gt=0)
 
 
 def open(options: Options, source: str, target: str) -> "Apertium":

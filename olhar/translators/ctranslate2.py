@@ -34,8 +34,8 @@ class Options(ModelOptions):
 
     compute_type: Literal["auto", "int8", "int8_float16", "int8_bfloat16", "float16", "bfloat16", "float32"] = "int8"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int = Field(0, ge=0)
-    workers: int = Field(1, ge=1)
+    threads: int = Field(default=0, ge=0)
+    workers: int = Field(default=1, ge=1)
 
 
 def open(options: Options, source: str, target: str) -> "CTranslate2":

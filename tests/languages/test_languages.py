@@ -3,14 +3,14 @@
 import string
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from itertools import product
 from typing import Any
 
 import pytest
 
 from olhar.core import choices
-from olhar.languages import Language, Scenes, language
+from olhar.languages import Scenes, language
 
 CODES = choices.names("languages")
 SKILLS = {
@@ -44,7 +44,7 @@ def strings(value: Any) -> Iterator[str]:
         yield from (text for item in value.values() for text in strings(item))
     elif isinstance(value, (tuple, frozenset)):
         yield from (text for item in value for text in strings(item))
-    elif isinstance(value, (Language, Scenes)):
+    elif is_dataclass(value):
         yield from (text for field in fields(value) for text in strings(getattr(value, field.name)))
 
 

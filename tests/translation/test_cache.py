@@ -54,7 +54,6 @@ def test_a_key_depends_on_each_field_and_on_nothing_else() -> None:
         {"version": "2"},
         {"source": "es"},
         {"target": "vi"},
-        {"options": '{"a":1}'},
         {"engine": "engine|1", "version": ""},
         {"source": "e", "target": "npt"},
     ]

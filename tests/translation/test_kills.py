@@ -1,4 +1,4 @@
-"""kill -9 at random moments: bytes as in an undisturbed run, and nothing that came back is asked again (I7, I8, I11)."""
+"""kill -9 at random moments: bytes as in an undisturbed run, and nothing that came back is asked for again (I7, I8)."""
 
 from pathlib import Path
 

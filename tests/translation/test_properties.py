@@ -18,8 +18,8 @@ from olhar.translators import Kept
 from tests.translation.engines import ENGINES, Driven, Fake, drive
 
 EN, PT = language("en"), language("pt")
-CASES = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-MANY = settings(CASES, max_examples=1500)
+CASES = settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(CASES, max_examples=1200)
 
 _WORDS = """
 the dog cat runs quickly through a park near Bill's Diner which I've seen isn't there people's café naïve
@@ -121,7 +121,11 @@ QUOTED = ('"STOP"', "“Wet Floor.”", '"Stop. Now!"')
 def sentences(draw: st.DrawFn) -> str:
     parts = draw(st.lists(st.one_of(WORDS, WORDS, WORDS, SPANS), min_size=1, max_size=9))
     blanks = draw(st.lists(st.sampled_from([" ", " ", " ", " ", "", "  "]), min_size=len(parts), max_size=len(parts)))
-    text = "".join(part + blank for part, blank in zip(parts, blanks, strict=True)).rstrip(" ")
+    text = ""
+    for part, blank in zip(parts, blanks, strict=True):
+        glued = text[-1:].isalnum() and part[0].isalnum()  # a word grown together with an address is neither
+        text += (" " if glued else "") + part + blank
+    text = text.rstrip(" ")
     return (text.capitalize() if draw(st.booleans()) else text) + draw(ENDS)
 
 
@@ -199,7 +203,7 @@ def test_nothing_that_must_survive_is_lost_whatever_the_engine_does(
     assert driven.flagged or driven.left == 0
     if driven.text != text:
         assert errors(text, driven, target, policy) == []
-    if name in ("gives None", "fails", "gives nothing", "empties"):
+    if name in ("gives None", "fails", "gives nothing", "empties") and not policy.glossary:
         assert driven.left == driven.asked
 
 
@@ -214,7 +218,8 @@ def test_engines_see_only_sentences_with_words(
     for segment in engine.seen:
         said = [part for part in segment if isinstance(part, str)]
         whole = flat(segment)
-        assert sayable("".join(said)) and whole == whole.strip()
+        assert any(map(sayable, said)) or (policy.glossary and any(map(str.isalpha, "".join(said))))
+        assert whole == whole.strip()
         assert keeps or said == list(segment)
         assert not re.search(r"<image>|<video>|\||\n|\t|```", "".join(said))
         assert all(part.text for part in segment if isinstance(part, Kept))

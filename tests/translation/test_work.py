@@ -1,4 +1,4 @@
-"""The whole way of a file, with an engine that shouts and can do everything wrong: invariants I1, I2 and I7 to I12."""
+"""The whole way of a file, with an engine that shouts: invariants I1, I2, I8, I9, I11, I12."""
 
 import json
 import random
@@ -9,68 +9,15 @@ from typing import Any
 
 import pytest
 from my_lab.engine import Shouting
+from running import RECORDS, Run, put
 
 from olhar.core.errors import UserError
 from olhar.core.types import ImageRef, Sample, Turn
 from olhar.translation.cache import Cache, Correction, correction_key
 from olhar.translation.editing import LEFT, LEFT_OUT, Flag
-from olhar.translation.pace import Patience
 from olhar.translation.passes import Settings
 from olhar.translation.policies import Policies, Policy
-from olhar.translation.work import Outcome, translate_file, translate_samples
-
-QUICK = Patience(attempts=2, failures=20, first_wait=0.001, longest_wait=0.001, seed=0)
-
-RECORDS: list[dict[str, Any]] = [
-    {
-        "id": "000000148540",
-        "image": "coco/000000148540.jpg",
-        "weight": 0.5,
-        "conversations": [
-            {"from": "human", "value": "<image>\nHow many trains are there?"},
-            {"from": "gpt", "value": "There are 2 trains. One of them is red.\n\nIt stands still."},
-        ],
-        "extra": {"b": [1, None, True], "a": "not for translation"},
-    },
-    {
-        "id": 148540,
-        "image": "coco/000000148540.jpg",
-        "conversations": [
-            {"from": "human", "value": "What does the sign say?\n<image>"},
-            {"from": "gpt", "value": 'It says "STOP" and then "GO" in big letters.'},
-        ],
-    },
-]
-
-
-def put(path: Path, records: Any) -> Path:
-    path.write_text(json.dumps(records, ensure_ascii=False, indent=1), encoding="utf-8")
-    return path
-
-
-class Run:
-    """One translated file, and all that lies beside it."""
-
-    def __init__(self, folder: Path, engine: Shouting, given: Path, output: str = "out.json", **settings: Any) -> None:
-        told: dict[str, Any] = {"source": "en", "target": "pt", "policies": Policies(), "patience": QUICK} | settings
-        self.path = folder / output
-        self.outcome: Outcome = translate_file(given, self.path, engine, folder / "cache.db", Settings(**told))
-
-    @property
-    def records(self) -> Any:
-        return json.loads(self.path.read_text(encoding="utf-8"))
-
-    @property
-    def flags(self) -> list[dict[str, Any]]:
-        text = self.path.with_name(self.path.name + ".flagged.jsonl").read_text(encoding="utf-8")
-        return [json.loads(line) for line in text.splitlines()]
-
-    @property
-    def manifest(self) -> Any:
-        return json.loads(self.path.with_name(self.path.name + ".manifest.json").read_text(encoding="utf-8"))
-
-    def turn(self, record: int, turn: int) -> str:
-        return str(self.records[record]["conversations"][turn]["value"])
+from olhar.translation.work import translate_samples
 
 
 def test_only_the_words_change(tmp_path: Path) -> None:
@@ -142,60 +89,15 @@ def test_engines_get_segments_from_short_to_long(tmp_path: Path, conversations: 
     assert lengths == sorted(lengths) and len(sent) == len(set(sent))
 
 
-BAD = "One of them is red."  # the sentence that the faults concern
-
-
-@pytest.mark.parametrize("fault", ["none", "final", "raise", "short", "empty", "text"])
-def test_a_sentence_that_fails_stays_as_it_was_and_is_flagged(tmp_path: Path, fault: str) -> None:
-    given = put(tmp_path / "in.json", RECORDS)
-    run = Run(tmp_path, Shouting(faults={BAD: fault}), given)
-    assert run.turn(0, 1) == f"THERE ARE 2 TRAINS. {BAD}\n\nIT STANDS STILL."
-    (flag,) = run.flags
-    assert (flag["row"], flag["record"], flag["outcome"]) == (1, "000000148540", LEFT)
-    assert flag["place"] == ["conversations", 1, "value"] and flag["source"] == BAD and flag["role"] == "answer"
-    assert flag["key"] == correction_key("en", "pt", json.dumps([BAD])).hex()
-    assert not run.outcome.whole and run.outcome.counts[f"flags: {LEFT}"] == 1
-    again = Shouting()
-    second = Run(tmp_path, again, given, "again.json")
-    assert again.calls == [] and second.path.read_bytes() == run.path.read_bytes()
-    third = Run(tmp_path, again, given, "third.json", retry_failed=True)
-    assert len(again.calls) == 1 and third.outcome.whole
-
-
-def test_what_did_not_come_this_time_is_asked_for_in_the_next_run(tmp_path: Path) -> None:
-    given = put(tmp_path / "in.json", RECORDS)
-    run = Run(tmp_path, Shouting(faults={BAD: "busy"}, pause=0), given, patience=Patience(1, 99, 0.0, 0.0))
-    assert BAD in run.turn(0, 1) and "429" in run.flags[0]["reasons"]
-    again = Shouting()
-    assert Run(tmp_path, again, given, "again.json").outcome.whole
-    assert [len(call) for call in again.calls] == [1]
-
-
-@pytest.mark.parametrize("fault", ["drop", "twice", "turn"])
-def test_a_lost_span_is_mended_by_the_pieces(tmp_path: Path, fault: str) -> None:
-    given = put(tmp_path / "in.json", RECORDS)
-    run = Run(tmp_path, Shouting(faults={'It says "STOP" and then "GO" in big letters.': fault}), given)
-    assert run.turn(1, 1) == 'IT SAYS "STOP" AND THEN "GO" IN BIG LETTERS.'
-    assert run.outcome.counts["segments by second method"] == 1 and run.outcome.whole
-
-
-def test_nothing_that_is_broken_gets_through(tmp_path: Path) -> None:
-    given = put(tmp_path / "in.json", RECORDS)
-    engine = Shouting(faults={"STOP": "drop", "big": "final"})
-    run = Run(tmp_path, engine, given)
-    assert run.turn(1, 1) == RECORDS[1]["conversations"][1]["value"]
-    assert run.flags[0]["outcome"] == LEFT and len(run.flags[0]["reasons"]) == 2
-
-
 def test_what_people_wrote_wins_over_every_engine(tmp_path: Path) -> None:
     given = put(tmp_path / "in.json", RECORDS)
     with closing(Cache(tmp_path / "cache.db")) as cache:
-        text = json.dumps([BAD])
+        text = json.dumps(["One of them is red."])
         cache.correct([Correction(correction_key("en", "pt", text), ("Um deles é vermelho.",))])
     engine = Shouting()
     run = Run(tmp_path, engine, given)
     assert "Um deles é vermelho." in run.turn(0, 1)
-    assert all((BAD,) not in call for call in engine.calls)
+    assert all(("One of them is red.",) not in call for call in engine.calls)
     assert run.outcome.counts["segments by correction"] == 1
 
 
@@ -227,6 +129,15 @@ def test_partitions_are_skipped_as_their_policy_says(tmp_path: Path) -> None:
     assert run.records[0] == records[0] and "TRAINS" in run.turn(1, 1)
     assert run.outcome.counts["records skipped: copy"] == run.outcome.counts["records skipped: omit"] == 1
     assert run.outcome.whole
+
+
+def test_options_and_answers_are_kept_or_translated_together(tmp_path: Path) -> None:
+    record = {"question": "What does it say?", "choices": ["Main Street", "Stop here"], "answer": "Main Street"}
+    given = put(tmp_path / "in.json", [{**record, "image": "textvqa/1.jpg"}, {**record, "image": "coco/1.jpg"}])
+    run = Run(tmp_path, Shouting(), given)
+    assert run.records[0]["choices"] == record["choices"] and run.records[0]["answer"] == "Main Street"
+    assert run.records[1]["choices"] == ["MAIN STREET", "STOP HERE"] and run.records[1]["answer"] == "MAIN STREET"
+    assert [each["question"] for each in run.records] == ["WHAT DOES IT SAY?"] * 2
 
 
 def test_provenance_stands_in_foreign_records_only_where_it_is_asked_for(tmp_path: Path) -> None:
@@ -263,6 +174,9 @@ def test_samples_of_olhar(tmp_path: Path) -> None:
     assert made[0].meta["width"] == 5 and made[0].meta["translation"]["answers"] == "translate"
     assert made[1] == samples[1] and flags[0].reasons == ("another language: the record is in 'pt', not 'en'",)
     assert outcome.counts["records"] == 2 and sum(map(len, engine.calls)) == 2
+    named = [Sample("1", "en", (Turn("user", ("What is it?",)), Turn("assistant", ("Main Street",))), "textvqa")]
+    translate_samples(named, "other", tmp_path, engine, tmp_path / "c", settings, made.append, flags.append)
+    assert made[-1].turns[1].text == "Main Street" and made[-1].meta["translation"]["answers"] == "keep"
     assert not list(tmp_path.glob("*.partial"))
 
 
@@ -322,26 +236,3 @@ def test_a_file_that_changes_meanwhile_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="changed"):
         Run(tmp_path, Meanwhile(), given)
     assert not (tmp_path / "out.json").exists()
-
-
-def test_every_fault_at_once_loses_no_record(tmp_path: Path, conversations: Path) -> None:
-    """The public failures of other tools, all in one engine: whatever it does, media, numbers and records stay."""
-    words = {
-        " a ": "drop",
-        "car": "twice",
-        "the ": "turn",
-        "is": "spaces",
-        "dog": "none",
-        "red": "raise",
-        "sky": "short",
-    }
-    given = conversations / "llava_bench_wild.json"
-    run = Run(tmp_path, Shouting(batch=8, faults=words), given, patience=Patience(1, 10**6, 0.0, 0.0))
-    before = json.loads(given.read_text(encoding="utf-8"))
-    assert [record["id"] for record in run.records] == [record["id"] for record in before]
-    for record, source in zip(run.records, before, strict=True):
-        for turn, original in zip(record["conversations"], source["conversations"], strict=True):
-            for fragile in ("<image>", "\n", '"'):
-                assert turn["value"].count(fragile) == original["value"].count(fragile)
-            assert [c for c in turn["value"] if c.isdigit()] == [c for c in original["value"] if c.isdigit()]
-    assert run.flags

@@ -20,7 +20,6 @@ from olhar.cli._app import (
     walk_recipe,
 )
 from olhar.core import recipe as recipes
-from olhar.core.errors import UserError
 
 
 @app.command()

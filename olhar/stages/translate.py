@@ -48,7 +48,8 @@ def settings(recipe: Recipe, source: str) -> Settings:
         policies = Policies(**said.policies)
     except ValidationError as error:
         place = ".".join(map(str, error.errors()[0]["loc"]))
-        raise UserError(f"{place}: {error.errors()[0]['msg']}", "translate.policies", "see docs/translate.md, Policies") from error
+        what, fix = f"{place}: {error.errors()[0]['msg']}", "see docs/translate.md, Policies"
+        raise UserError(what, "translate.policies", fix) from error
     target = said.to or recipe.language
     return Settings(source, target, policies, said.options, batch=said.batch, max_cost=said.max_cost)
 

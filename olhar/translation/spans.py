@@ -8,11 +8,12 @@ are made of a language's words and quotation marks.
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal, cast
 
 from olhar.core import fragile
 from olhar.languages import Language
+from olhar.languages import language as language_of
 
 Kind = Literal[
     "media", "code", "math", "tag", "link", "address", "coordinates", "quote", "letter", "number", "name",
@@ -81,13 +82,32 @@ class Span:
 
 def find(text: str, language: Language, quotes: bool = True) -> list[Span]:
     """The protected spans of a text in this language, in order, none overlapping; ``quotes``: quotations too."""
+    return list(_found(text, language.code, quotes))
+
+
+@lru_cache(maxsize=4096)  # a text is looked at when it is taken apart, and again by each check of what came of it
+def _found(text: str, code: str, quotes: bool) -> list[Span]:
+    language = language_of(code)
     words = language.translation
-    pattern = _scanner(words.quotes if quotes else (), words.elisions)
-    spans = [
-        Span(match.start(), match.end(), cast(Kind, str(match.lastgroup).partition("_")[0]), match.group())
-        for match in pattern.finditer(text)
-    ]
+    marks = words.quotes if quotes else ()
+    spans = scanned(text, marks, words.elisions) if _sign(marks).search(text) else []
     return with_more(spans, (*_letters(text, language), *_openings(text, spans), *_emphasis(text)))
+
+
+def scanned(text: str, quotes: tuple[tuple[str, str], ...], elisions: frozenset[str]) -> list[Span]:
+    """What the patterns find."""
+    return [
+        Span(match.start(), match.end(), cast(Kind, str(match.lastgroup).partition("_")[0]), match.group())
+        for match in _scanner(quotes, elisions).finditer(text)
+    ]
+
+
+@cache
+def _sign(quotes: tuple[tuple[str, str], ...]) -> re.Pattern[str]:
+    """Something of which each pattern needs one: most sentences hold none, and looking for it costs a hundredth."""
+    opening = "".join(re.escape(mark) for mark, _ in quotes if mark != "'")
+    apostrophe = r"|(?<!\w)'" if any(mark == "'" for mark, _ in quotes) else ""
+    return re.compile(rf"[`~\\{{}}%<>\[\]()&$€£¥₫₹°#@\d{opening}]|\.\w|[a-z][A-Z]|\w_\w|www\.|:/{apostrophe}")
 
 
 def with_more(spans: Iterable[Span], more: Iterable[Span]) -> list[Span]:

@@ -1,11 +1,16 @@
 """What is protected in real kinds of text, and what is not."""
 
+import json
 import time
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from olhar.languages import language
-from olhar.translation.spans import find, numbers
+from olhar.languages import Language, language
+from olhar.translation import spans
+from olhar.translation.spans import Span, find, numbers
 
 EN, PT, ZH = language("en"), language("pt"), language("zh")
 
@@ -120,3 +125,32 @@ def test_long_runs_of_one_sign_cost_no_time(sign: str) -> None:
     start = time.process_time()
     find(sign * 3000 + " word " * 500, EN)
     assert time.process_time() - start < 1
+
+
+SIGNS = "`~\\{}%<>[]()&$€£°#@.:/_'\"“”‘’«»-,*!? \n"
+PIECES = st.sampled_from([*SIGNS, "a", "B", "7", "www.x", "camelCase", "don't", "x.jpg", "http://a.b", "the dog"])
+
+
+def every_text() -> list[str]:
+    files = (Path(__file__).parents[2] / "recipes" / "data" / "conversations").glob("*.json")
+    records = [record for file in files for record in json.loads(file.read_text(encoding="utf-8"))]
+    return [turn["value"] for record in records for turn in record["conversations"]]
+
+
+def unsifted(text: str, spoken: Language, quotes: bool) -> list[Span]:
+    words = spoken.translation
+    return spans.scanned(text, words.quotes if quotes else (), words.elisions)
+
+
+@pytest.mark.parametrize("quotes", [True, False])
+def test_a_text_without_a_sign_holds_no_span_in_real_texts(quotes: bool) -> None:
+    texts = every_text()
+    skipped = [text for text in texts if not spans._sign(EN.translation.quotes if quotes else ()).search(text)]
+    assert len(skipped) > len(texts) / 4 and not any(unsifted(text, EN, quotes) for text in skipped)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.lists(PIECES, max_size=12).map("".join), st.sampled_from([EN, PT, ZH, language("vi")]), st.booleans())
+def test_a_text_without_a_sign_holds_no_span(text: str, spoken: Language, quotes: bool) -> None:
+    if not spans._sign(spoken.translation.quotes if quotes else ()).search(text):
+        assert unsifted(text, spoken, quotes) == []

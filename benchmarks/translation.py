@@ -1,15 +1,15 @@
 """How fast engines translate: Apertium's open pipe, and CTranslate2 beside transformers on one model.
 
-    python benchmarks/translation.py [pipe] [models] [--text FILE] [--rounds 3] [--threads 1]
+    python benchmarks/translation.py [pipe] [path] [models] [--text FILE] [--rounds 3] [--threads 1]
         [--beam 1] [--record]
 
 ``pipe``: words a second of the bare pipe, without the work around it, for every direction installed; of the shipped
-conversations' lines, or of a text file with one sentence a line. ``models``: a Marian model of random weights (about 60
-million parameters) writes exactly 24 tokens for each of 64 sentences; output tokens a second of transformers'
-``generate`` in float32 and of CTranslate2 with float32 and 8-bit weights, in turn, greedily or with beams; medians, by
-the clock and by the processor's time, which others on the machine change less. ``--record`` appends JSON lines to
-benchmarks/results/translation.jsonl. Other measurements of the same run can be added from outside:
-``record(measured(...))``.
+conversations' lines, or of a text file with one sentence a line. ``path``: the same lines as answers of a data set,
+through everything from reading to writing with nothing cached, beside the bare pipe in turn. ``models``: a Marian model
+of random weights (about 60 million parameters) writes exactly 24 tokens for each of 64 sentences; output tokens a
+second of transformers' ``generate`` in float32 and of CTranslate2 with float32 and 8-bit weights, in turn, greedily or
+with beams; medians, by the clock and by the processor's time, which others on the machine change less. ``--record``
+appends JSON lines to benchmarks/results/translation.jsonl.
 """
 
 import argparse
@@ -19,16 +19,21 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from olhar.core.environment import facts
 from olhar.core.errors import UserError
+from olhar.translation.passes import Settings
+from olhar.translation.policies import Policies
+from olhar.translation.work import translate_file
 from olhar.translators import Failure, Segment, Translator, apertium
 
 RESULTS = Path(__file__).with_name("results") / "translation.jsonl"
-SHIPPED = Path(__file__).parents[1] / "tests" / "golden" / "conversations"
+SHIPPED = Path(__file__).parents[1] / "recipes" / "data" / "conversations"
 TOKENS, SENTENCES, VOCABULARY = 24, 64, 32_000
+WHAT = ("pipe", "path", "models")
 SHAPE: dict[str, Any] = {
     "d_model": 512,
     **dict.fromkeys(("encoder_layers", "decoder_layers"), 6),
@@ -97,6 +102,33 @@ def pipe(text: Path | None, rounds: int) -> list[dict[str, Any]]:
         }
         results.append(measured("apertium pipe", values, {"text": text.name if text else "shipped conversations"}))
     return results
+
+
+def whole_path(text: Path | None, rounds: int) -> dict[str, Any]:
+    """Words a second of a data set's translation, and of the bare pipe on the same lines."""
+    sentences = lines(text)
+    words = sum(len(sentence.split()) for sentence in sentences)
+    bare, whole = list[float](), list[float]()
+    with tempfile.TemporaryDirectory() as folder, closing(apertium.open(apertium.Options(), "en", "pt")) as engine:
+        given = Path(folder) / "in.json"
+        said = [[{"from": "human", "value": "<image>\n?"}, {"from": "gpt", "value": line}] for line in sentences]
+        given.write_text(json.dumps([{"id": str(n), "conversations": turns} for n, turns in enumerate(said)]))
+        engine.translate([("A word.",)])
+        for number in range(rounds):
+            bare.append(words / through(engine, [(sentence,) for sentence in sentences])[0])
+            began, output = time.perf_counter(), given.with_name(f"{number}.json")
+            translate_file(given, output, engine, output.with_suffix(".sqlite"), Settings("en", "pt", Policies()))
+            whole.append(words / (time.perf_counter() - began))
+        version = engine.about.version
+    values = {
+        "version": version,
+        "words": words,
+        "bare_words_per_second": round(statistics.median(bare)),
+        "whole_words_per_second": round(statistics.median(whole)),
+        "whole_over_bare": round(statistics.median(w / b for w, b in zip(whole, bare, strict=True)), 3),
+        "rounds": [[round(b), round(w)] for b, w in zip(bare, whole, strict=True)],
+    }
+    return measured("apertium whole path", values, {"text": text.name if text else "shipped conversations"})
 
 
 def random_marian(folder: Path) -> Any:
@@ -227,7 +259,7 @@ def _times(speeds: dict[str, list[float]]) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("what", nargs="*", choices=["pipe", "models"], default=["pipe", "models"])
+    parser.add_argument("what", nargs="*", choices=WHAT, default=list(WHAT))
     parser.add_argument("--text", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
@@ -235,6 +267,8 @@ def main() -> None:
     parser.add_argument("--record", action="store_true")
     arguments = parser.parse_args()
     results = pipe(arguments.text, arguments.rounds) if "pipe" in arguments.what else []
+    if "path" in arguments.what:
+        results.append(whole_path(arguments.text, arguments.rounds))
     if "models" in arguments.what:
         results.append(models(arguments.rounds, arguments.threads, arguments.beam))
     for result in results:

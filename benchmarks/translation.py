@@ -1,20 +1,22 @@
 """How fast engines translate: Apertium's open pipe, and CTranslate2 beside transformers on one model.
 
     python benchmarks/translation.py [pipe] [path] [models] [--text FILE] [--rounds 3] [--threads 1]
-        [--beam 1] [--record]
+        [--beam 1] [--lengths even|real] [--record]
 
 ``pipe``: words a second of the bare pipe, without the work around it, for every direction installed; of the shipped
 conversations' lines, or of a text file with one sentence a line. ``path``: the same lines as answers of a data set,
 through everything from reading to writing with nothing cached, beside the bare pipe in turn. ``models``: a Marian model
-of random weights (about 60 million parameters) writes exactly 24 tokens for each of 64 sentences; output tokens a
-second of transformers' ``generate`` in float32 and of CTranslate2 with float32 and 8-bit weights, in turn, greedily or
-with beams; medians, by the clock and by the processor's time, which others on the machine change less. ``--record``
-appends JSON lines to benchmarks/results/translation.jsonl.
+of random weights (about 60 million parameters) translates sentences, greedily or with beams: 64 of exactly 24 output
+tokens each, or, with ``--lengths real``, 256 as long as those of the shipped conversations, in their order. Output
+tokens a second of transformers' ``generate`` in float32, 64 at a time as they come, where a batch lasts as long as its
+longest, and of CTranslate2 with float32 and 8-bit weights, in turn; medians, by the clock and by the processor's time,
+which others on the machine change less. ``--record`` appends JSON lines to benchmarks/results/translation.jsonl.
 """
 
 import argparse
 import json
 import random
+import re
 import statistics
 import tempfile
 import time
@@ -179,27 +181,63 @@ class _Names:
         return {token: number for number, token in enumerate(tokens())}
 
 
-def sources() -> list[list[int]]:
-    """64 sentences of 8 to 24 tokens and their end."""
+def sources(lengths: Sequence[int]) -> list[list[int]]:
+    """Sentences of so many tokens, the last of which is their end."""
     chance = random.Random(0)
-    return [[chance.randrange(2, VOCABULARY - 1) for _ in range(chance.randint(8, 24))] + [0] for _ in range(SENTENCES)]
+    return [[chance.randrange(2, VOCABULARY - 1) for _ in range(length - 1)] + [0] for length in lengths]
 
 
-def ways(folder: Path, threads: int, beam: int) -> dict[str, Callable[[], int]]:
+def real_lengths() -> list[int]:
+    """Of the shipped sentences, in tokens: one and a half for each word, as for a language with endings."""
+    samples = [sample for file in sorted(SHIPPED.glob("*.json")) for sample in json.loads(file.read_text("utf-8"))]
+    turns = [turn["value"].replace("<image>", "") for sample in samples for turn in sample["conversations"]]
+    said = [sentence for turn in turns for sentence in re.split(r"(?<=[.!?])\s+|\n+", turn) if sentence.strip()]
+    return [min(120, max(3, round(1.5 * len(sentence.split())))) for sentence in said[: 4 * SENTENCES]]
+
+
+def ended(lengths: Sequence[int]) -> Any:
+    """Row i ends after ``lengths[i]`` tokens and not before, for transformers' ``generate``."""
+    import torch
+    from transformers import LogitsProcessor
+
+    class Ended(LogitsProcessor):
+        def __call__(self, ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+            last = torch.tensor(lengths) <= ids.shape[1]  # the start token is one of them
+            scores[:, 0] = torch.where(last, torch.inf, -torch.inf)
+            return scores
+
+    return Ended()
+
+
+def ways(folder: Path, threads: int, beam: int, lengths: Sequence[int]) -> dict[str, Callable[[], int]]:
     """Each way of translating the same sentences; called, it says how many tokens it wrote."""
     import ctranslate2
     import torch
+    from transformers import LogitsProcessorList
 
     torch.set_num_threads(threads)
-    model, given, names = random_marian(folder / "marian"), sources(), tokens()
-    width = max(map(len, given))
-    ids = torch.tensor([row + [VOCABULARY - 1] * (width - len(row)) for row in given])
-    exactly = {"min_new_tokens": TOKENS, "max_new_tokens": TOKENS, "max_length": None}
+    model, given, names = random_marian(folder / "marian"), sources(lengths), tokens()
+    longest = max(lengths)
 
     def by_transformers() -> int:
-        with torch.inference_mode():
-            rows = model.generate(ids, attention_mask=ids != VOCABULARY - 1, num_beams=beam, do_sample=False, **exactly)
-        return int(rows[:, 1:].numel())
+        written = 0
+        for start in range(0, len(given), SENTENCES):
+            batch, wanted = given[start : start + SENTENCES], lengths[start : start + SENTENCES]
+            width = max(map(len, batch))
+            ids = torch.tensor([row + [VOCABULARY - 1] * (width - len(row)) for row in batch])
+            with torch.inference_mode():
+                rows = model.generate(
+                    ids,
+                    attention_mask=ids != VOCABULARY - 1,
+                    num_beams=beam,
+                    do_sample=False,
+                    max_new_tokens=max(wanted),
+                    max_length=None,
+                    logits_processor=LogitsProcessorList([ended([n for n in wanted for _ in range(beam)])]),
+                )
+            assert rows.shape[1] == max(wanted) + 1
+            written += sum(wanted)
+        return written
 
     def by_ctranslate2(compute: str) -> Callable[[], int]:
         translator = ctranslate2.Translator(
@@ -211,7 +249,14 @@ def ways(folder: Path, threads: int, beam: int) -> dict[str, Callable[[], int]]:
 
         def translated() -> int:
             results = translator.translate_batch(
-                rows, beam_size=beam, min_decoding_length=TOKENS, max_decoding_length=TOKENS, return_end_token=True
+                rows,
+                beam_size=beam,
+                max_batch_size=1024,
+                batch_type="tokens",
+                min_decoding_length=longest,
+                max_decoding_length=longest,
+                return_end_token=True,
+                callback=(lambda step: bool(step.step + 1 >= lengths[step.batch_id])) if beam == 1 else None,
             )
             return sum(len(result.hypotheses[0]) for result in results)
 
@@ -224,18 +269,19 @@ def ways(folder: Path, threads: int, beam: int) -> dict[str, Callable[[], int]]:
     }
 
 
-def models(rounds: int, threads: int, beam: int) -> dict[str, Any]:
+def models(rounds: int, threads: int, beam: int, real: bool) -> dict[str, Any]:
     """Output tokens a second of every way, and how many times transformers' that is."""
     by_clock: dict[str, list[float]] = {}
     by_processor: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        asked = ways(Path(folder), threads, beam)
+        lengths = real_lengths() if real else [TOKENS] * SENTENCES
+        asked = ways(Path(folder), threads, beam, lengths)
         for number in range(rounds + 1):
             for name, translate in asked.items():
                 began, worked = time.perf_counter(), time.process_time()
                 written = translate()
                 seconds, processor = time.perf_counter() - began, time.process_time() - worked
-                assert written == TOKENS * SENTENCES, f"{name} wrote {written} tokens"
+                assert written == sum(lengths), f"{name} wrote {written} tokens, not {sum(lengths)}"
                 if number:  # the first round warms up
                     by_clock.setdefault(name, []).append(written / seconds)
                     by_processor.setdefault(name, []).append(written / processor)
@@ -248,7 +294,13 @@ def models(rounds: int, threads: int, beam: int) -> dict[str, Any]:
         },
         "times_transformers_by_processor": _times(by_processor),
     }
-    told = {"threads": threads, "beam": beam, "sentences": SENTENCES, "tokens_each": TOKENS}
+    told = {
+        "threads": threads,
+        "beam": beam,
+        "sentences": len(lengths),
+        "tokens": sum(lengths),
+        "longest": max(lengths),
+    }
     return measured("models", values, told)
 
 
@@ -264,13 +316,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--beam", type=int, default=1)
+    parser.add_argument("--lengths", choices=["even", "real"], default="even")
     parser.add_argument("--record", action="store_true")
     arguments = parser.parse_args()
     results = pipe(arguments.text, arguments.rounds) if "pipe" in arguments.what else []
     if "path" in arguments.what:
         results.append(whole_path(arguments.text, arguments.rounds))
     if "models" in arguments.what:
-        results.append(models(arguments.rounds, arguments.threads, arguments.beam))
+        results.append(models(arguments.rounds, arguments.threads, arguments.beam, arguments.lengths == "real"))
     for result in results:
         print(json.dumps(result, indent=1, ensure_ascii=False))
         if arguments.record:

@@ -26,6 +26,7 @@ MEDIA = r"<(?:image|video|audio)>"
 LONGEST_QUOTE = 200  # characters; beyond it is no lettering but speech
 
 _FENCE = r"^[ \t]*(?P<_fence>```|~~~)(?!.*(?P=_fence)).*\Z|~~~.*?~~~"  # one that nothing closes runs to the end
+_BLOCK = r"```.*?```|(?<!`)`[^`\n]+`(?!`)|(?<!`)``[^`\n][^\n]*?``(?!`)"  # a lone backtick opens no block
 _LATEX = (
     r"\\begin\{(?P<_in>\w+\*?)\}.{0,2000}?\\end\{(?P=_in)\}",
     r"\\[nrt](?![a-z])",  # a newline that was written as two characters
@@ -129,7 +130,7 @@ def _scanner(quotes: tuple[tuple[str, str], ...], elisions: frozenset[str]) -> r
     general = fragile.PATTERNS
     union: tuple[tuple[Kind, Iterable[str]], ...] = (
         ("media", (MEDIA,)),
-        ("code", (general["code"], _FENCE)),
+        ("code", (_BLOCK, _FENCE)),
         ("math", (general["math"], *_LATEX)),
         ("tag", (general["tag"], _TAG)),
         ("link", (_LINK,)),

@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 OLDEST := 3, 11
 
 APERTIUM := apertium apertium-eng-spa apertium-es-pt
+INSTALL = apt-get install -y -q --no-install-recommends $(APERTIUM) > /dev/null
 
 .PHONY: help setup apertium demo demo-translate test check clean
 .DEFAULT_GOAL := help
@@ -23,9 +24,8 @@ demo-translate: setup apertium  ## translate real conversations into Portuguese,
 
 # A Debian package set: installed where that is allowed, named where it is not.
 apertium:
-	@command -v apertium > /dev/null && ls /usr/share/apertium/modes/*spa*.mode > /dev/null 2>&1 \
-		|| { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
-		     && apt-get install -y -q --no-install-recommends $(APERTIUM) > /dev/null; } \
+	@ls /usr/share/apertium/modes/*spa*.mode > /dev/null 2>&1 && command -v apertium > /dev/null \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && { $(INSTALL) || { apt-get update -q && $(INSTALL); }; }; } \
 		|| { echo "this demo translates by Apertium: sudo apt-get install $(APERTIUM)"; exit 1; }
 
 test: setup  ## run all tests

@@ -12,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from olhar.checks._check import Check
@@ -31,16 +32,20 @@ def start(*, below: float = 0.6) -> Check:
     Raises ``UserError`` where comet-score is not installed; the check does, where the model cannot be loaded.
     """
     command = [*_python(), str(_WORKER), MODEL]
-    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8")
+
+    @cache  # begun with the first translated sample
+    def worker() -> "subprocess.Popen[str]":
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8")
 
     def score(pairs: Sequence[Pair]) -> list[float]:
-        assert worker.stdin and worker.stdout  # they are pipes
+        asked, told = worker().stdin, worker().stdout
+        assert asked and told  # they are pipes
         try:
-            worker.stdin.write(json.dumps([{"src": original, "mt": turn} for original, turn in pairs]) + "\n")
-            worker.stdin.flush()
+            asked.write(json.dumps([{"src": original, "mt": turn} for original, turn in pairs]) + "\n")
+            asked.flush()
         except BrokenPipeError:
             pass  # told below
-        if not (line := worker.stdout.readline()):
+        if not (line := told.readline()):
             raise UserError(
                 f"{MODEL} could not be loaded (its licence is non-commercial, and it is gated); see above why",
                 "check.checks: cometkiwi",

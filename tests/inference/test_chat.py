@@ -193,8 +193,7 @@ def test_ctrl_c_stops_the_answer_not_the_program(spoken_as: Callable[..., Assist
             streamer.put(torch.tensor([a]))
         time.sleep(0.2)
         signal.pthread_kill(main, signal.SIGINT)
-        while not stopping.left.wait(0.01):
-            pass
+        assert stopping.left.wait(10), "nobody left"
         return [a] * 3
 
     def reply(conversation: Conversation, generation: Any, cache: Any, finished: Any) -> Stream:
@@ -205,7 +204,11 @@ def test_ctrl_c_stops_the_answer_not_the_program(spoken_as: Callable[..., Assist
 
     assistant.reply = reply  # type: ignore[assignment,method-assign]
     console = Console(file=StringIO(), width=200)
-    chat.converse(assistant, (), SHORT, console, None, iter(["Que é?", "E?"]))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores interrupts
+    try:
+        chat.converse(assistant, (), SHORT, console, None, iter(["Que é?", "E?"]))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert "aaa (stopped)\n" in cast(StringIO, console.file).getvalue()
     assert asked[1][1] == Turn("assistant", ("aaa",)), "what was heard stands"
 

@@ -39,11 +39,11 @@ def test_names_are_exact() -> None:
 
 
 def test_a_dotted_name_is_a_module_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my_lab").mkdir()
-    (tmp_path / "my_lab" / "check.py").write_text("found = 'outside'")
+    (tmp_path / "their_lab").mkdir()
+    (tmp_path / "their_lab" / "check.py").write_text("found = 'outside'")
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert choose("checks", "my_lab.check").found == "outside"
-    sys.modules.pop("my_lab.check"), sys.modules.pop("my_lab")
-    with pytest.raises(UnknownName, match=r"cannot import 'my_lab\.nothing'") as caught:
-        choose("checks", "my_lab.nothing")
+    assert choose("checks", "their_lab.check").found == "outside"
+    sys.modules.pop("their_lab.check"), sys.modules.pop("their_lab")
+    with pytest.raises(UnknownName, match=r"cannot import 'their_lab\.nothing'") as caught:
+        choose("checks", "their_lab.nothing")
     assert "PYTHONPATH" in caught.value.fix

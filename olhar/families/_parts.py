@@ -89,33 +89,30 @@ def _without_origin(config: "PreTrainedConfig", changes: dict[str, Any]) -> "Pre
     return type(config).from_dict(row | changes)
 
 
+def tower_sizes(shape: TowerShape) -> dict[str, Any]:
+    """A shape in the words of transformers' vision configurations."""
+    return {
+        "image_size": shape.image_size,
+        "patch_size": shape.patch_size,
+        "hidden_size": shape.hidden_size,
+        "intermediate_size": shape.intermediate_size,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+    }
+
+
 def new_siglip_config(shape: TowerShape) -> "PreTrainedConfig":
     """A ViT of SigLIP's kind, without the pooling head that no language model reads."""
     from transformers import SiglipVisionConfig
 
-    return SiglipVisionConfig(
-        image_size=shape.image_size,
-        patch_size=shape.patch_size,
-        hidden_size=shape.hidden_size,
-        intermediate_size=shape.intermediate_size,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        vision_use_head=False,
-    )
+    return SiglipVisionConfig(**tower_sizes(shape), vision_use_head=False)
 
 
 def new_clip_config(shape: TowerShape) -> "PreTrainedConfig":
     """A ViT of CLIP's kind: a class token before its patches."""
     from transformers import CLIPVisionConfig
 
-    return CLIPVisionConfig(
-        image_size=shape.image_size,
-        patch_size=shape.patch_size,
-        hidden_size=shape.hidden_size,
-        intermediate_size=shape.intermediate_size,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-    )
+    return CLIPVisionConfig(**tower_sizes(shape))
 
 
 def start(model: Any, parts: ModelParts, start_tower: Callable[[Any], None] = lambda tower: None) -> None:

@@ -79,12 +79,7 @@ def new_tower_config(shape: TowerShape) -> Any:
     from transformers import InternVLVisionConfig
 
     return InternVLVisionConfig(
-        image_size=shape.image_size,
-        patch_size=shape.patch_size,
-        hidden_size=shape.hidden_size,
-        intermediate_size=shape.intermediate_size,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
+        **_parts.tower_sizes(shape),
         attention_bias=True,
         initializer_range=0.05,  # as small as this tower is, 0.02 costs it hundreds of steps
         layer_scale_init_value=1.0,

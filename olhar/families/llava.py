@@ -11,20 +11,6 @@ from olhar.core.recipe import ModelParts, TowerShape
 from olhar.families import _model, _parts, _towers
 from olhar.families._conversion import Conversion, Source, Spoken
 from olhar.families._images import squares
-from olhar.families._images.squares import (
-    DISK_NAMES,
-    SPECIAL_TOKENS,
-    TOKEN_KEYS,
-    Settings,
-    configs,
-    connected,
-    picture_text,
-    pixels,
-    spell,
-    usage,
-    video_text,
-    views,
-)
 from olhar.families._layouts import flat, llava_next, planning, standard, tinyllava
 from olhar.families._layouts.connectors import connector
 
@@ -33,33 +19,22 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import LlavaForConditionalGeneration, PreTrainedModel
 
-__all__ = [
-    "DISK_NAMES",
-    "SPECIAL_TOKENS",
-    "TOKEN_KEYS",
-    "Settings",
-    "configs",
-    "connected",
-    "picture_text",
-    "pixels",
-    "spell",
-    "usage",
-    "video_text",
-    "views",
-]
-
 MODEL_CLASS = "LlavaForConditionalGeneration"
 MODEL_TYPE = "llava"
 TOWER_CLASS = "SiglipVisionModel"
 KINDS = (_towers.CLIP, _towers.SIGLIP)
+Settings = squares.Settings
+SPECIAL_TOKENS, TOKEN_KEYS, DISK_NAMES = squares.SPECIAL_TOKENS, squares.TOKEN_KEYS, squares.DISK_NAMES
+views, spell, pixels, connected = squares.views, squares.spell, squares.pixels, squares.connected
+configs, usage, picture_text, video_text = squares.configs, squares.usage, squares.picture_text, squares.video_text
 
 
-def settings(parts: ModelParts) -> Settings:
+def settings(parts: ModelParts) -> squares.Settings:
     """The layout that the recipe's tower implies; reads only the tower's config file."""
     return squares.settings(parts, KINDS, _towers.SIGLIP)
 
 
-def compose(parts: ModelParts, settings: Settings, tokenizer: "Tokenizer") -> "LlavaForConditionalGeneration":
+def compose(parts: ModelParts, settings: squares.Settings, tokenizer: "Tokenizer") -> "LlavaForConditionalGeneration":
     """The parts joined in transformers' own class, weights drawn from torch's current seed."""
     from transformers import LlavaConfig, LlavaForConditionalGeneration
 
@@ -125,7 +100,7 @@ def _llava(source: Source) -> planning.Original:
     return flat.original(source, "LLaVA-1.5", str(kind), str(tower), Spoken("vicuna", "v1", "en"))
 
 
-def _standard_settings(source: Source) -> Settings:
+def _standard_settings(source: Source) -> squares.Settings:
     """How a checkpoint in transformers' own layout prepares pictures."""
     from transformers import LlavaConfig
 

@@ -12,41 +12,12 @@ from olhar.core.recipe import ModelParts, TowerShape
 from olhar.families import _model, _parts, _towers
 from olhar.families._conversion import Conversion, Source, Spoken, renamed
 from olhar.families._images import squares
-from olhar.families._images.squares import (
-    DISK_NAMES,
-    SPECIAL_TOKENS,
-    TOKEN_KEYS,
-    Settings,
-    configs,
-    connected,
-    picture_text,
-    pixels,
-    spell,
-    usage,
-    video_text,
-    views,
-)
 from olhar.families._layouts import flat, planning, standard
 
 if TYPE_CHECKING:
     import torch
     from tokenizers import Tokenizer
     from transformers import PreTrainedModel, VipLlavaForConditionalGeneration
-
-__all__ = [
-    "DISK_NAMES",
-    "SPECIAL_TOKENS",
-    "TOKEN_KEYS",
-    "Settings",
-    "configs",
-    "connected",
-    "picture_text",
-    "pixels",
-    "spell",
-    "usage",
-    "video_text",
-    "views",
-]
 
 MODEL_CLASS = "VipLlavaForConditionalGeneration"
 MODEL_TYPE = "vipllava"
@@ -64,9 +35,13 @@ CONNECTOR_RULES = tuple(
         ("final_linear.2.", "linear_2."),
     )
 )
+Settings = squares.Settings
+SPECIAL_TOKENS, TOKEN_KEYS, DISK_NAMES = squares.SPECIAL_TOKENS, squares.TOKEN_KEYS, squares.DISK_NAMES
+views, spell, pixels, connected = squares.views, squares.spell, squares.pixels, squares.connected
+configs, usage, picture_text, video_text = squares.configs, squares.usage, squares.picture_text, squares.video_text
 
 
-def settings(parts: ModelParts) -> Settings:
+def settings(parts: ModelParts) -> squares.Settings:
     """The layout that the recipe's tower implies; reads only the tower's config file."""
     if isinstance(parts.tower, TowerShape):
         _check_layers(parts.tower.layers, "model.tower")
@@ -85,7 +60,9 @@ def _check_layers(layers: int, where: str) -> None:
         raise UserError(what, where, f"give a tower with at least {LEAST_LAYERS} layers")
 
 
-def compose(parts: ModelParts, settings: Settings, tokenizer: "Tokenizer") -> "VipLlavaForConditionalGeneration":
+def compose(
+    parts: ModelParts, settings: squares.Settings, tokenizer: "Tokenizer"
+) -> "VipLlavaForConditionalGeneration":
     """The parts joined in transformers' own class, weights drawn from torch's current seed."""
     from transformers import VipLlavaConfig, VipLlavaForConditionalGeneration
 
@@ -146,7 +123,7 @@ def conversion(source: Source) -> Conversion:
     return planning.planned(source, original, seen, settings, projector, _described(settings))
 
 
-def _standard_settings(source: Source) -> Settings:
+def _standard_settings(source: Source) -> squares.Settings:
     """How a checkpoint in transformers' own layout prepares pictures."""
     from transformers import VipLlavaConfig
 

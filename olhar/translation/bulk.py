@@ -20,12 +20,9 @@ from olhar.translation import shards
 from olhar.translation._ray import Errand, Pool, pool
 from olhar.translation.passes import Progress, Settings, Work, silent
 from olhar.translation.records import record_file, refuse_existing
-from olhar.translation.sharing import Share, merge, share, translate_share
 from olhar.translation.wording import characters
 from olhar.translation.work import Outcome, beside, translate_file
 from olhar.translators import Segment, Translator
-
-__all__ = ["HERE", "Share", "Workers", "merge", "share", "translate_on_ray", "translate_share", "workers"]
 
 WINDOW = 1000  # shards handed to Ray at a time, so that memory does not grow with the data set
 SHARDS_EACH = 4  # for a worker at least, so that none is idle long before the others

@@ -1,7 +1,7 @@
 """A data set becomes the community's: every sentence translated once, checked, put back, written whole."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,8 +10,6 @@ from typing import Any
 from olhar import __version__
 from olhar.core.errors import UserError
 from olhar.core.store import Stopwatch, digest_path, disk_errors, state, write_json, writing
-from olhar.core.types import Sample, sample_from_json, sample_to_json
-from olhar.sources._json_rows import Row
 from olhar.translation.cache import Cache, Spent
 from olhar.translation.editing import LEFT, LEFT_OUT, Flag
 from olhar.translation.passes import Progress, Settings, Work, direction_of, silent
@@ -79,35 +77,6 @@ def translate_file(
     return outcome
 
 
-def translate_samples(
-    samples: Iterable[Sample],
-    subject: str,
-    folder: Path,
-    translator: Translator,
-    cache: Path,
-    settings: Settings,
-    put: Callable[[Sample], None],
-    flag: Callable[[Flag], None],
-    progress: Progress = silent,
-) -> Outcome:
-    """Translate samples, which are read twice, and hand each to ``put`` in their order.
-
-    subject: what names them in the ledger of costs. folder: where the list of segments may lie meanwhile.
-    Raises ``UserError`` as ``translate_file`` does; nothing is put before everything is translated.
-    """
-    watch = Stopwatch()
-    with closing(Wanted(folder / "samples")) as wanted, closing(open_cache(cache, translator)) as kept:
-        work = Work(_SampleRows(samples), subject, translator, kept, wanted, settings, progress)
-        work.gather()
-        work.ask()
-        for record, flags in work.results():
-            if record is not None:
-                put(sample_from_json(record))
-            for one in flags:
-                flag(one)
-        return _outcome(work, watch.seconds)
-
-
 def manifest(translator: Translator, settings: Settings, outcome: Outcome) -> dict[str, Any]:
     """What provenance says of a translated data set."""
     about = translator.about
@@ -139,16 +108,6 @@ def beside(output: Path, ending: str) -> Path:
 
 def flag_line(flag: Flag) -> str:
     return json.dumps(asdict(flag), ensure_ascii=False) + "\n"
-
-
-class _SampleRows:
-    """Samples as rows, as often as they are asked for."""
-
-    def __init__(self, samples: Iterable[Sample]) -> None:
-        self._samples = samples
-
-    def __iter__(self) -> Iterator[Row]:
-        return (Row(number, sample_to_json(sample)) for number, sample in enumerate(self._samples, 1))
 
 
 def _outcome(work: Work, seconds: float) -> Outcome:

@@ -65,3 +65,30 @@ def many(tmp_path: Path) -> Path:
     path = tmp_path / "many.json"
     path.write_text(json.dumps(records), encoding="utf-8")
     return path
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Path:
+    """A data set for several machines."""
+    from my_lab import machines
+
+    return machines.records(tmp_path / "en.json")
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shards of few segments, so that there are several."""
+    from my_lab import machines
+
+    from olhar.translation import shards
+
+    monkeypatch.setattr(shards, "SEGMENTS", machines.SMALL)
+
+
+@pytest.fixture
+def single(records: Path, tmp_path: Path) -> bytes:
+    """What one process makes of ``records``."""
+    from my_lab.engine import Shouting
+    from my_lab.machines import alone
+
+    return alone(records, tmp_path, Shouting())

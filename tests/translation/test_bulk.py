@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from my_lab import machines
 from my_lab.engine import Shouting
-from my_lab.machines import ENGINE, SETTINGS, alone, logged
+from my_lab.machines import ENGINE, SETTINGS, logged
 from my_lab.mortal import Mortal
 from my_lab.mortal import Options as MortalOptions
 
@@ -26,21 +25,6 @@ from olhar.translation.work import Outcome, translate_file
 from olhar.translators import Kept, Segment
 
 HERE = Path(__file__).parent
-
-
-@pytest.fixture
-def records(tmp_path: Path) -> Path:
-    return machines.records(tmp_path / "en.json")
-
-
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards, "SEGMENTS", machines.SMALL)
-
-
-@pytest.fixture
-def single(records: Path, tmp_path: Path) -> bytes:
-    return alone(records, tmp_path, Shouting())
 
 
 def test_what_the_command_line_says() -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
-from my_lab import machines
 from my_lab.engine import Shouting
 from my_lab.machines import QUICK, SETTINGS, alone, asked, logged, merged, of_share
 from my_lab.mortal import Mortal
@@ -26,21 +25,6 @@ from olhar.translation.sharing import Share, share, translate_share
 from olhar.translation.wording import characters
 
 HERE = Path(__file__).parent
-
-
-@pytest.fixture
-def records(tmp_path: Path) -> Path:
-    return machines.records(tmp_path / "en.json")
-
-
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards, "SEGMENTS", machines.SMALL)
-
-
-@pytest.fixture
-def single(records: Path, tmp_path: Path) -> bytes:
-    return alone(records, tmp_path, Shouting())
 
 
 def test_what_the_command_line_says() -> None:

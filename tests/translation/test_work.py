@@ -12,12 +12,12 @@ from my_lab.engine import Shouting
 from running import RECORDS, Run, put
 
 from olhar.core.errors import UserError
-from olhar.core.types import ImageRef, Sample, Turn
+from olhar.core.types import ImageRef, Sample, Turn, sample_from_json, sample_to_json
 from olhar.translation.cache import Cache, Correction, correction_key
-from olhar.translation.editing import LEFT, LEFT_OUT, Flag
+from olhar.translation.editing import LEFT, LEFT_OUT
 from olhar.translation.passes import Settings
 from olhar.translation.policies import Policies, Policy
-from olhar.translation.work import translate_samples
+from olhar.translation.work import FLAGGED, Outcome, beside, translate_file
 
 
 def test_only_the_words_change(tmp_path: Path) -> None:
@@ -151,6 +151,20 @@ def test_provenance_stands_in_foreign_records_only_where_it_is_asked_for(tmp_pat
     assert taken.records[0] == RECORDS[0] and taken.flags[0]["reasons"][0].startswith("provenance has no place")
 
 
+def samples_translated(
+    samples: list[Sample], given: Path, engine: Shouting
+) -> tuple[Outcome, list[Sample], list[dict[str, Any]]]:
+    """A data set's samples through the file that they are stored in."""
+    given.write_text("".join(json.dumps(sample_to_json(sample)) + "\n" for sample in samples), encoding="utf-8")
+    output = given.with_name(f"{given.stem}.pt.jsonl")
+    outcome = translate_file(given, output, engine, given.with_name("c"), Settings("en", "pt", Policies()))
+    rows, flags = (
+        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        for path in (output, beside(output, FLAGGED))
+    )
+    return outcome, list(map(sample_from_json, rows)), flags
+
+
 def test_samples_of_olhar(tmp_path: Path) -> None:
     turns = (Turn("user", ("What is this?", ImageRef("a.jpg"))), Turn("assistant", ("A red train.",)))
     samples = [
@@ -158,13 +172,8 @@ def test_samples_of_olhar(tmp_path: Path) -> None:
         Sample("2", "pt", turns, "coco"),
         Sample("3", "en", (Turn("user", (ImageRef("a.jpg"), "What is this?")), turns[1]), "coco"),
     ]
-    made: list[Sample] = []
-    flags: list[Flag] = []
-    settings = Settings("en", "pt", Policies())
     engine = Shouting()
-    outcome = translate_samples(
-        samples, "subject", tmp_path, engine, tmp_path / "c", settings, made.append, flags.append
-    )
+    outcome, made, flags = samples_translated(samples, tmp_path / "subject.jsonl", engine)
     assert [(sample.id, sample.language, sample.parent) for sample in made] == [
         ("1", "pt", "1"),
         ("2", "pt", None),
@@ -172,10 +181,10 @@ def test_samples_of_olhar(tmp_path: Path) -> None:
     ]
     assert made[0].turns[0].parts == ("WHAT IS THIS?", ImageRef("a.jpg")) and made[0].turns[1].text == "A RED TRAIN."
     assert made[0].meta["width"] == 5 and made[0].meta["translation"]["answers"] == "translate"
-    assert made[1] == samples[1] and flags[0].reasons == ("another language: the record is in 'pt', not 'en'",)
+    assert made[1] == samples[1] and flags[0]["reasons"] == ["another language: the record is in 'pt', not 'en'"]
     assert outcome.counts["records"] == 2 and sum(map(len, engine.calls)) == 2
     named = [Sample("1", "en", (Turn("user", ("What is it?",)), Turn("assistant", ("Main Street",))), "textvqa")]
-    translate_samples(named, "other", tmp_path, engine, tmp_path / "c", settings, made.append, flags.append)
+    made += samples_translated(named, tmp_path / "other.jsonl", engine)[1]
     assert made[-1].turns[1].text == "Main Street" and made[-1].meta["translation"]["answers"] == "keep"
     assert not list(tmp_path.glob("*.partial"))
 

@@ -1,16 +1,30 @@
 """What all commands share: the app, options of the same meaning, and bringing stages to their end."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from olhar.core import recipe as recipes
 from olhar.core.store import RunFolder
 
+
+class _Commands(TyperGroup):
+    """Commands that say what to do after Ctrl-C, which typer would call an abortion without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            Console(stderr=True).print("stopped; give the same command again to continue")
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
     name="olhar",
+    cls=_Commands,
     help="Build a vision-language assistant that speaks your community's own language.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

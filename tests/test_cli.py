@@ -51,3 +51,12 @@ def test_check_of_a_good_file_ends_with_zero_and_writes_a_page(tmp_path: Path) -
     data.write_text(json.dumps([row]), encoding="utf-8")
     done = RUNNER.invoke(app, ["check", str(data), "--html", str(page)])
     assert done.exit_code == 0 and "All 1 samples pass" in done.stdout and page.exists()
+
+
+def test_an_interrupt_tells_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("olhar.core.recipe.load", interrupted)
+    result = RUNNER.invoke(app, ["plan", "recipes/world-pt.toml"])
+    assert result.exit_code == 130 and "give the same command again" in result.output

@@ -15,6 +15,7 @@ Anything that is not a ``UserError`` is a defect of olhar and keeps its tracebac
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 class OlharError(Exception):
@@ -27,6 +28,9 @@ class UserError(OlharError):
     def __init__(self, what: str, where: str, fix: str) -> None:
         self.what, self.where, self.fix = what, where, fix
         super().__init__(f"{what}\n  where: {where}\n  fix:   {fix}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.what, self.where, self.fix)  # as a worker process sends it
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,9 @@ class RecipeError(UserError):
         lines = [f"{p.where}: {p.what} (fix: {p.fix})" for p in problems]
         many = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
         super().__init__(f"the recipe has {many}\n  - " + "\n  - ".join(lines), path, "edit the lines named above")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.where, self.problems)
 
 
 class UnknownName(UserError):

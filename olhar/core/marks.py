@@ -10,7 +10,7 @@ from PIL import Image
 
 from olhar.core._strokes import DRAWN, Canvas
 from olhar.core.errors import UserError
-from olhar.core.types import Mark
+from olhar.core.types import ImageRef, Mark, Pen, VideoRef
 
 COLOURS = {
     "red": (255, 0, 0),
@@ -100,6 +100,13 @@ def mark(text: str) -> Mark:
     if reason is not None:
         raise UserError(f"cannot draw the mark {text!r}: {reason}", "--mark", fix)
     return found
+
+
+def penned(ref: ImageRef | VideoRef, pen: Pen) -> ImageRef | VideoRef:
+    """The reference with every mark that says nothing of its own drawn as ``pen`` draws: for training and asking."""
+    if not isinstance(ref, ImageRef) or not ref.marks:
+        return ref
+    return ImageRef(ref.path, tuple(map(pen.take, ref.marks)))
 
 
 def _split(text: str) -> tuple[str, tuple[float, ...], list[str]]:

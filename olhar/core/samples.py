@@ -4,6 +4,7 @@ Media paths inside a run folder are stored relative to it, so a run can be moved
 """
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,8 +52,7 @@ class SampleFile:
 
     def __getitem__(self, index: int) -> Sample:
         start, end = int(self._offsets[index]), int(self._offsets[index + 1])
-        self._handle.seek(start)
-        return self._parse(self._handle.read(end - start))
+        return self._parse(os.pread(self._handle.fileno(), end - start, start))  # forked workers share one position
 
     def __iter__(self) -> Iterator[Sample]:
         return (sample for sample, _ in self.with_lines())

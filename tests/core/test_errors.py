@@ -1,5 +1,7 @@
 """What a person reads when something is theirs to mend."""
 
+import pickle
+
 from olhar.core import errors
 from olhar.core.errors import OlharError, Problem, RecipeError, UserError
 
@@ -22,3 +24,10 @@ def test_problems_of_a_recipe_are_listed() -> None:
     error = RecipeError("r.toml", [Problem("a.b", "wrong", "right it"), Problem("c", "missing", "add it")])
     assert "2 problems" in error.what and "  - a.b: wrong (fix: right it)" in str(error)
     assert error.where == "r.toml" and len(error.problems) == 2
+
+
+def test_errors_travel_between_processes() -> None:
+    mended = pickle.loads(pickle.dumps(UserError("it broke", "here", "mend it")))
+    assert str(mended) == str(UserError("it broke", "here", "mend it"))
+    listed = pickle.loads(pickle.dumps(RecipeError("r.toml", [Problem("a.b", "wrong", "right it")])))
+    assert listed.problems == (Problem("a.b", "wrong", "right it"),) and listed.where == "r.toml"

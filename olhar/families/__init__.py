@@ -22,14 +22,16 @@ with torch, imported inside the functions
     ``patch_features(model, pixels) -> (tiles, patches, width)`` of the tower, before the connector
     ``connected(model, features) -> (tiles, tokens, hidden)``
     ``joined(model, connected, views) -> (features, hidden)``  what takes the places of the feature tokens
-    ``hidden_states(model, embeddings, mask, positions) -> (rows, tokens, hidden)``
+    ``hidden_states(model, embeddings, segments, positions) -> (1, tokens, hidden)``  of a flat row of documents
 
 Planning, packing, batching and asking use only these; they never look at the class.
 """
 
-from olhar.families._checkpoint import Checkpoint, Loading, load, read_tokenizer
+from olhar.families._checkpoint import Checkpoint, Loading, load, read_sidecar, read_tokenizer
 from olhar.families._encoding import EncodedSample, Encoder, pixels_of, views_of
+from olhar.families._known import part_config
 from olhar.families._model import embedded, feature_ids, normalised
+from olhar.families._settings import changed, of_stage, settings_of
 from olhar.families._spoken import Spoken
 from olhar.families._tokens import add_tokens
 from olhar.families._views import Budget, Medium, View, budget
@@ -46,12 +48,17 @@ __all__ = [
     "View",
     "add_tokens",
     "budget",
+    "changed",
     "embedded",
     "feature_ids",
     "load",
     "normalised",
+    "of_stage",
+    "part_config",
     "pixels_of",
+    "read_sidecar",
     "read_tokenizer",
+    "settings_of",
     "views_of",
     "write_tower",
 ]

@@ -34,14 +34,20 @@ def flattened(model: "PreTrainedModel", connected: "torch.Tensor", views: Sequen
 
 
 def hidden_states(
-    model: "PreTrainedModel", embeddings: "torch.Tensor", mask: "torch.Tensor", positions: "torch.Tensor"
+    model: "PreTrainedModel", embeddings: "torch.Tensor", segments: Any, positions: "torch.Tensor"
 ) -> "torch.Tensor":
-    """(rows, tokens, hidden) embeddings and an additive (rows, 1, tokens, tokens) mask -> last hidden states.
+    """(1, tokens, hidden) embeddings and (1, tokens) positions of a flat row -> (1, tokens, hidden) last states.
 
-    ``use_cache=False`` is needed for isolation: with a cache transformers ignores restarted positions.
+    segments: who sees whom, for the attention that ``olhar.training.attention`` puts into the model. The empty mask
+    keeps transformers from making a dense one; any other attention fails on it, where it would mix documents up.
+    ``use_cache=False``: with a cache transformers ignores restarted positions.
     """
     return model.model.language_model(
-        inputs_embeds=embeddings, attention_mask=mask, position_ids=positions, use_cache=False
+        inputs_embeds=embeddings,
+        attention_mask=embeddings.new_empty(1, 1, 0, 0),
+        position_ids=positions,
+        use_cache=False,
+        segments=segments,
     ).last_hidden_state
 
 
@@ -64,7 +70,7 @@ def embedded(
     if features is None:
         return embeddings
     places = torch.isin(ids, torch.tensor(feature_ids(model, family), device=ids.device))
-    if (count := int(places.sum())) != len(features):
-        raise RuntimeError(f"{count} feature tokens for {len(features)} features")
-    where = places.unsqueeze(-1).expand_as(embeddings)
-    return embeddings.masked_scatter(where, features.to(embeddings.dtype))
+    where = places.flatten().nonzero().squeeze(1)
+    if len(where) != len(features):
+        raise RuntimeError(f"{len(where)} feature tokens for {len(features)} features")
+    return embeddings.flatten(0, 1).index_copy(0, where, features.to(embeddings.dtype)).view_as(embeddings)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from olhar.core.errors import UserError
-from olhar.core.store import read_json
+from olhar.families import _known
 
 Statistics = tuple[float, float, float]
 CLIP, SIGLIP, INTERNVIT = "clip_vision_model", "siglip_vision_model", "internvl_vision"
@@ -44,31 +44,8 @@ KINDS = {
 }
 
 
-def _vit(kind: str, side: int, patch: int, width: int, wide: int, layers: int, heads: int) -> dict[str, Any]:
-    clip = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, "projection_dim": 768}
-    siglip = {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6}
-    return {
-        "model_type": kind,
-        "image_size": side,
-        "patch_size": patch,
-        "hidden_size": width,
-        "intermediate_size": wide,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        **(clip if kind == CLIP else siglip),
-    }
-
-
 KNOWN = {  # by hub name: what checkpoints refer to without repeating it
-    "openai/clip-vit-large-patch14-336": _vit(CLIP, 336, 14, 1024, 4096, 24, 16),
-    "openai/clip-vit-large-patch14": _vit(CLIP, 224, 14, 1024, 4096, 24, 16),
-    "google/siglip-so400m-patch14-384": _vit(SIGLIP, 384, 14, 1152, 4304, 27, 16),
-    "google/siglip-so400m-patch14-224": _vit(SIGLIP, 224, 14, 1152, 4304, 27, 16),
-    "google/siglip-large-patch16-384": _vit(SIGLIP, 384, 16, 1024, 4096, 24, 16),
-    "google/siglip-large-patch16-256": _vit(SIGLIP, 256, 16, 1024, 4096, 24, 16),
-    "google/siglip-base-patch16-384": _vit(SIGLIP, 384, 16, 768, 3072, 12, 12),
-    "google/siglip-base-patch16-256": _vit(SIGLIP, 256, 16, 768, 3072, 12, 12),
-    "google/siglip-base-patch16-224": _vit(SIGLIP, 224, 16, 768, 3072, 12, 12),
+    name: config for name, config in _known.published_towers().items() if config["model_type"] in (CLIP, SIGLIP)
 }
 
 
@@ -76,20 +53,21 @@ def tower_config(folder: str | Path, fits: Collection[str]) -> dict[str, Any]:
     """The vision configuration in a tower's folder, or in that of a full CLIP or SigLIP; no key is left out.
 
     Args:
+        folder: or the hub name of a tower that is known here or lies in the hub's cache.
         fits: the values of ``model_type`` that the family can take.
 
     Raises:
         UserError: there is none, or it is of another type.
     """
-    path = Path(folder) / "config.json"
-    if not path.is_file():
+    found = _known.part_config(str(folder), "tower")
+    if found is None:
         raise UserError(
             "there is no tower here (no config.json)",
             str(folder),
             "name a folder that holds a vision tower, relative to the recipe, or describe one to make: "
             "tower = { image_size = 64, patch_size = 8 }",
         )
-    return checked(vision_part(read_json(path)), fits, str(folder))
+    return checked(vision_part(found), fits, str(folder))
 
 
 def vision_part(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -97,18 +97,45 @@ def _packed(core: Any, tiles: "torch.Tensor", view: Tiles) -> "torch.Tensor":
 
     if view.how == "frames":
         return torch.cat([core.apply_pooling(tiles).flatten(0, 1), core.image_newline[None].to(tiles)])
-    width, height = view.size
-    (packed,), _ = core.pack_image_features(
-        [tiles], [(height, width)], core.image_newline, core.config.vision_aspect_ratio
-    )
-    return packed  # type: ignore[no-any-return]
+    line_break = core.image_newline.to(tiles)
+    if view.how != "anyres":
+        return torch.cat([tiles[0], line_break[None]])
+    rows = _map(tiles[1:], view).permute(1, 2, 0)  # (rows, columns, hidden)
+    ended = torch.cat([rows, line_break.expand(len(rows), 1, -1)], dim=1)
+    return torch.cat([tiles[0], ended.flatten(0, 1)])
+
+
+def _map(tiles: "torch.Tensor", view: Tiles) -> "torch.Tensor":
+    """(tiles, patches, hidden) of a canvas -> (hidden, rows, columns), unpadded and shrunk as the view says.
+
+    What transformers' ``pack_image_features`` does, but on the view's own canvas: a stage of training may look at
+    images on other canvases than the model's configuration will name.
+    """
+    import torch
+
+    across, down = view.grid
+    side = round(tiles.shape[1] ** 0.5)
+    whole = tiles.view(down, across, side, side, -1).permute(4, 0, 2, 1, 3).flatten(1, 2).flatten(2, 3)
+    columns, rows = view.unpadded
+    left, top = (across * side - columns) // 2, (down * side - rows) // 2
+    kept = whole[:, top : top + rows, left : left + columns]
+    if view.shape == view.unpadded:
+        return kept
+    size = view.shape[1], view.shape[0]
+    return torch.nn.functional.interpolate(kept[None], size, mode="bilinear")[0]
 
 
 roles, connected, hidden_states = _model.roles, squares.connected, _model.hidden_states
 
 
 def configs(settings: Settings) -> dict[str, Any]:
-    """The processors of images, of videos and of both with text; the class's own statistics would be CLIP's."""
+    """The processors of images, of videos and of both with text; the class's own statistics would be CLIP's.
+
+    Raises ``UserError`` for a layout without canvases: transformers always cuts an image's tiles.
+    """
+    if not settings.pinpoints:
+        fix = "leave pinpoints out of [model], and write it in the stages of training that do without tiles"
+        raise UserError("transformers always cuts an image's tiles, and this layout has none", "pinpoints = []", fix)
     row = _towers.processor(settings.side, "squash", settings.mean, settings.std) | {
         "processor_class": "LlavaOnevisionProcessor"
     }

@@ -33,6 +33,20 @@ class Scenes:
 
 
 @dataclass(frozen=True, slots=True)
+class Pointing:
+    """How instruction data speak of marks drawn on an image (ViP-LLaVA, Cai et al. 2024, arXiv:2312.00784).
+
+    Shapes and colours are those of ``core.marks``, "mask contour" among them. ``places`` says of an object that the
+    mark is around it or at it, ``{mark}`` being the mark's name; its first form is the usual one.
+    """
+
+    name: Callable[[str, str | None], str]  # shape, colour or None -> "red rectangle", "rectangle"
+    places: Mapping[str, tuple[str, ...]]  # shape -> "within the {mark}", "within {mark}"
+    region: tuple[str, ...]  # questions for a short phrase about the object, {place} or nothing in them
+    relation: str  # question for the relation of {first} and {second}, two places
+
+
+@dataclass(frozen=True, slots=True)
 class Checks:
     """What the checks ask of a text in this language."""
 
@@ -86,6 +100,7 @@ class Language:
     engine_codes: Mapping[str, str]  # translation engine -> the engine's code for this language
     translation: Translation
     checks: Checks
+    pointing: Pointing | None  # None: nobody has said yet how it speaks of marks
     scenes: Scenes | None  # None: the embedded world does not speak it yet
 
 

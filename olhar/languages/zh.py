@@ -156,6 +156,7 @@ LANGUAGE = Language(
         "openai": "Simplified Chinese",
     },
     checks=CHECKS,
+    pointing=None,
     translation=TRANSLATION,
     scenes=None,
 )

@@ -1,15 +1,15 @@
-"""Plots that the stages write: the loss of a run, and what each skill scored. PNG, 800 pixels wide.
+"""Plots that the stages write: loss and speed of a run, and what each skill scored. PNG, 800 pixels wide.
 
 Colours are readable on the white ground they carry with them and told apart without red and green.
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -23,6 +23,14 @@ DPI = 200
 INK, FAINT, GRID = "#1f2933", "#6b7785", "#e4e7eb"
 BLUE, SKY, AMBER = "#2563a8", "#8fb8e0", "#c2570c"
 BANDS = ("#eef2f7", "#ffffff")  # neighbouring stages
+NARROW = 0.12  # of the width: a name is wider than such a band
+SPANS = 1600  # of a long line: one a pixel
+RESOLVED = 0.05  # seconds that are told apart from none: records round them to hundredths
+PANELS = {  # of ``speed_curve``: label, colour, whether it is a share
+    "tokens_per_second": ("real tokens\na second", BLUE, False),
+    "fill": ("fill", SKY, True),
+    "memory_gib": ("memory\n(GiB)", AMBER, False),
+}
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -40,25 +48,57 @@ def loss_curve(records: Records, path: Path) -> None:
     values = [float(record["loss"]) for record in records]
     for part in _stretches(records):
         steps = [record["step"] for record in records[part]]
-        dot = "o" if len(steps) == 1 else ""  # a line of one point would be invisible
-        raw: dict[str, Any] = {"linewidth": 0.6, "alpha": 0.4, "label": "each step" if part.start == 0 else None}
-        smooth: dict[str, Any] = {"linewidth": 1.8, "marker": dot, "label": "smoothed" if part.start == 0 else None}
-        loss.plot(steps, values[part], color=BLUE, **raw)
-        loss.plot(steps, _smoothed(values[part]), color=BLUE, **smooth)
-        rates = [record["learning_rate"] for record in records[part]]
-        rate.plot(steps, rates, color=AMBER, linewidth=1.4, marker=dot)
+        first = part.start == 0
+        _line(loss, steps, values[part], BLUE, faint=True, label="each step" if first else None)
+        _line(loss, steps, _smoothed(values[part]), BLUE, width=1.8, label="smoothed" if first else None)
+        _line(rate, steps, [record.get("learning_rate", math.nan) for record in records[part]], AMBER)
     _bands(records, (loss, rate))
     loss.set_ylabel("loss (nats)")
     loss.set_ylim(bottom=0, top=_ceiling(values))
     loss.legend(loc="upper right", frameon=False, fontsize=9, labelcolor=INK)
     loss.tick_params(labelbottom=False)
     rate.set_ylabel("learning\nrate")
-    rate.set_ylim(bottom=0)
+    rate.set_ylim(bottom=0, top=_room(rate))
     rate.yaxis.set_major_locator(MaxNLocator(2))
     rate.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    rate.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-    rate.set_xlabel("step")
+    _steps_below(rate)
     _save(figure, path)
+
+
+def speed_curve(records: Records, path: Path) -> None:
+    """Draws real tokens a second, the share of the packs that they fill, and the memory of a run into ``path``.
+
+    ``records`` as for ``loss_curve``, with ``tokens_per_second``, ``fill`` (0 to 1) and ``memory_gib`` where they
+    were measured; what no record has is no panel. Speed is that of the steps around each place, pauses included,
+    where ``tokens`` and ``seconds`` tell it (see ``_speeds``). Raises ``ValueError`` without a record.
+    """
+    if not records:
+        raise ValueError("speed_curve needs at least one step")
+    known = [name for name in PANELS if any(record.get(name) is not None for record in records)] or ["seconds"]
+    figure, panels = _panels(WIDTH, 0.9 + 1.25 * len(known), heights=[1] * len(known))
+    for axes, name in zip(panels, known, strict=True):
+        label, colour, shared = PANELS.get(name, ("seconds", BLUE, False))
+        for part in _stretches(records):
+            values = _speeds(records[part]) if name == "tokens_per_second" else _column(records[part], name)
+            _line(axes, [record["step"] for record in records[part]], values, colour, width=1.6)
+        axes.set_ylabel(label)
+        axes.set_ylim(bottom=0, top=1.08 if shared else _room(axes))
+        axes.yaxis.set_major_locator(MaxNLocator(3))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, 0, " %") if shared else "{x:,g}")
+        axes.tick_params(labelbottom=axes is panels[-1])
+    _bands(records, panels)
+    _steps_below(panels[-1])
+    _save(figure, path)
+
+
+def run_curves(records: Records, folder: Path) -> None:
+    """``loss.png`` and ``speed.png`` of a run into ``folder``; steps are counted through all of its stages.
+
+    ``records`` are those of its stages one after another, each stage's ``step`` counted from 1.
+    """
+    counted = [{**record, "step": step} for step, record in enumerate(records, start=1)]
+    loss_curve(counted, folder / "loss.png")
+    speed_curve(counted, folder / "speed.png")
 
 
 def skills_chart(scores: Sequence[Score], path: Path) -> None:
@@ -133,31 +173,108 @@ def _stretches(records: Records) -> Iterator[slice]:
 def _bands(records: Records, panels: Sequence[Axes]) -> None:
     """Shades each stage behind every panel and writes its name once, at the top of the first."""
     parts = list(_stretches(records))
-    first, last = records[0]["step"], max(records[-1]["step"], records[0]["step"] + 1)
+    first, last = records[0]["step"], records[-1]["step"]
+    if first == last:  # room around the only point
+        first, last = first - 0.5, last + 0.5
     edges = [first] + [records[part.start]["step"] for part in parts[1:]] + [last]
     for number, part in enumerate(parts):
         for axes in panels:
             axes.axvspan(edges[number], edges[number + 1], color=BANDS[number % 2], zorder=0, linewidth=0)
-        name = str(records[part.start]["stage"])
-        middle = (edges[number] + edges[number + 1]) / 2
-        panels[0].annotate(
-            name, (middle, 1), (0, 5), xycoords=("data", "axes fraction"), textcoords="offset points",
-            ha="center", va="bottom", fontsize=9, color=FAINT,
-        )  # fmt: skip
+        _name(panels[0], str(records[part.start]["stage"]), edges[number : number + 2], (first, last), number)
     for axes in panels:
         axes.set_xlim(first, last)
 
 
+def _name(axes: Axes, name: str, band: Sequence[float], whole: tuple[float, float], number: int) -> None:
+    """A stage's name over its band; over a narrow one it stands at the edge, every other one higher."""
+    narrow = (band[1] - band[0]) / (whole[1] - whole[0]) < NARROW
+    at_end = narrow and band[1] == whole[1]
+    place = band[1] if at_end else band[0] if narrow else (band[0] + band[1]) / 2
+    axes.annotate(
+        name, (place, 1), (0, 17 if narrow and number % 2 == 0 else 5), xycoords=("data", "axes fraction"),
+        textcoords="offset points", ha="right" if at_end else "left" if narrow else "center", va="bottom",
+        fontsize=9, color=FAINT,
+    )  # fmt: skip
+
+
 def _smoothed(values: Sequence[float]) -> list[float]:
-    """The mean around each place, over 4 % of the stage."""
+    """The mean around each place, over 4 % of the stage; what is not finite is left out."""
     reach = len(values) // 50
-    return [fmean(values[max(0, place - reach) : place + reach + 1]) for place in range(len(values))]
+    numbers = np.asarray(values, dtype=np.float64)
+    finite = np.isfinite(numbers)
+    sums, counts = _sums(np.where(finite, numbers, 0.0), reach), _sums(finite, reach)
+    return [float(mean) for mean in np.divide(sums, counts, out=np.full(len(numbers), math.nan), where=counts > 0)]
+
+
+def _sums(numbers: np.ndarray, reach: int) -> np.ndarray:
+    """At each place the sum from ``reach`` before it to ``reach`` behind it: (places,) -> (places,)."""
+    places, total = np.arange(len(numbers)), np.concatenate([[0.0], np.cumsum(numbers, dtype=np.float64)])
+    return total[np.minimum(places + reach + 1, len(numbers))] - total[np.maximum(places - reach, 0)]
+
+
+def _column(records: Records, name: str) -> list[float]:
+    """What every record says of ``name``; not a number where it does not."""
+    found = [record.get(name) for record in records]
+    return [math.nan if value is None else float(value) for value in found]
+
+
+def _speeds(records: Records) -> list[float]:
+    """Real tokens a second around each step of one stage, over 2 % of it and at least five steps.
+
+    A record's own ``tokens_per_second`` is the mean since the stage began: a machine that grows slow would hardly
+    show. It is taken where tokens or seconds are missing, or seconds too short to be told apart.
+    """
+    told, tokens, seconds = (_column(records, name) for name in ("tokens_per_second", "tokens", "seconds"))
+    reach = max(2, len(records) // 100)
+    spent = np.diff(seconds, prepend=seconds[0])
+    spent[0] = math.nan  # what came before the first step was no step
+    sums = _sums(np.where(np.isfinite(spent), tokens, 0.0), reach)
+    with np.errstate(invalid="ignore"):  # a stage without seconds
+        during = _sums(np.where(np.isfinite(spent), spent, 0.0), reach)
+        measured = np.isfinite(sums) & (during >= RESOLVED)
+    return [float(sums[i] / during[i]) if measured[i] else told[i] for i in range(len(records))]
+
+
+def _line(
+    axes: Axes, steps: Sequence[int], values: Sequence[float], colour: str, width: float = 1.4, faint: bool = False,
+    label: str | None = None,
+) -> None:  # fmt: skip
+    """One line of a panel; of very many points only the lowest and the highest of each span are drawn."""
+    dot = "" if faint or len(steps) > 1 else "o"  # a line of one point would be invisible
+    steps, values = _thinned(steps, values)
+    look: dict[str, Any] = {"linewidth": 0.6, "alpha": 0.4} if faint else {"linewidth": width, "marker": dot}
+    axes.plot(steps, values, color=colour, label=label, **look)
+
+
+def _thinned(steps: Sequence[int], values: Sequence[float]) -> tuple[Sequence[int], Sequence[float]]:
+    """The same line in at most 2 ``SPANS`` points, spikes kept."""
+    if len(values) <= 2 * SPANS:
+        return steps, values
+    kept: list[int] = []
+    edges = np.linspace(0, len(values), SPANS + 1).astype(int)
+    numbers = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=0.0)
+    for start, end in pairwise(edges.tolist()):
+        span = numbers[start:end]
+        kept += sorted({start + int(span.argmin()), start + int(span.argmax())})
+    return [steps[place] for place in kept], [values[place] for place in kept]
+
+
+def _steps_below(axes: Axes) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_formatter("{x:,g}")
+    axes.set_xlabel("step")
 
 
 def _ceiling(values: Sequence[float]) -> float:
     """The top of the loss panel: a few spikes must not flatten the curve, and a diverged loss has no place."""
     finite = sorted(filter(math.isfinite, values))
     return 1.08 * max(finite[int(0.995 * (len(finite) - 1))], 1e-6) if finite else 1.0
+
+
+def _room(axes: Axes) -> float | None:
+    """The top of a panel from 0, a little above its highest line; None where there is no line."""
+    highest = float(axes.dataLim.ymax)
+    return 1.15 * highest if math.isfinite(highest) and highest > 0 else None
 
 
 def _panels(width: float, height: float, heights: Sequence[float]) -> tuple[Figure, list[Axes]]:

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from olhar import __version__
+from olhar.conversion import HUB_ID
 from olhar.core import pictures
 from olhar.core.choices import choose
 from olhar.core.errors import OlharError
-from olhar.core.recipe import ModelParts, Publishing, Recipe
+from olhar.core.recipe import Model, Publishing, Recipe, StartingPoint
 from olhar.core.samples import SampleFile
 from olhar.core.store import disk_errors, read_json, writing
 from olhar.core.types import ImageRef, Sample, Score
+from olhar.families import read_sidecar
 from olhar.languages import language
 from olhar.reports.card import CardFacts, TrainingData, model_card
 from olhar.reports.scores import Table, energy_of, table
@@ -80,7 +82,7 @@ def run(context: Context) -> dict[str, Any]:
 
     counts: dict[str, Any] = {}
     words = {"example": EXAMPLE, "question": question.turns[0].text}
-    usage = ASSISTANT_USAGE % (words | _inputs(context.recipe))
+    usage = ASSISTANT_USAGE % (words | _inputs(context))
     counts["answer"] = _folder(context, "model", assistant, usage, question, facts)
     if publishing.tower:
         facts |= _tower_facts(context, publishing)
@@ -88,18 +90,18 @@ def run(context: Context) -> dict[str, Any]:
     return counts
 
 
-def _inputs(recipe: Recipe) -> dict[str, str]:
+def _inputs(context: Context) -> dict[str, str]:
     """The lines of the snippet that differ by family."""
-    family, settings = _layout(recipe)
+    family, settings = _layout(context)
     processor, lines = family.usage(settings)
     return {"processor": processor, "inputs": lines}
 
 
-def _layout(recipe: Recipe) -> tuple[Any, Any]:
-    """The family, and how it looks at pictures."""
-    assert recipe.model
-    family = choose("families", recipe.model.family)
-    return family, family.settings(recipe.model)
+def _layout(context: Context) -> tuple[Any, Any]:
+    """The family, and how the trained model looks at pictures."""
+    said = read_sidecar(context.run.path / "train" / "model")
+    assert said  # training wrote the folder
+    return choose("families", said.family_name), said.settings
 
 
 def _folder(
@@ -111,7 +113,7 @@ def _folder(
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         write(temporary)
-        _, settings = _layout(context.recipe)
+        _, settings = _layout(context)
         pictures.read(question.media[0], settings.side)[0].save(temporary / EXAMPLE)
     printed = _printed_by_plain_transformers(usage, temporary)
     context.say(f"  {name}: the card's snippet, in plain transformers, prints {printed!r}")
@@ -156,8 +158,8 @@ def _facts(context: Context, publishing: Publishing) -> dict[str, Any]:
         "architecture": choose("families", recipe.model.family).MODEL_CLASS,
         "parameters": trained.counts["parameters"],
         "parts": _origins(recipe.model),
-        "base_models": (),
-        "training_type": "pre-training",
+        "base_models": (bases := _base_models(recipe.model)),
+        "training_type": "fine-tuning" if bases else "pre-training",
         "tables": tuple(_tables(context)),
         "data": tuple(_training_data(context)),
         "energy": energy_of(trained.counts, recipe.train.country),
@@ -197,13 +199,21 @@ def _tower_writer(context: Context) -> Callable[[Path], None]:
     return write
 
 
-def _origins(parts: ModelParts) -> dict[str, str]:
+def _origins(model: Model) -> dict[str, str]:
     """Where each part comes from: a name, or made here."""
-    named = {"vision tower": parts.tower, "language model": parts.language_model, "tokenizer": parts.tokenizer}
+    if isinstance(model, StartingPoint):
+        return {"checkpoint": Path(model.checkpoint).name}
+    named = {"vision tower": model.tower, "language model": model.language_model, "tokenizer": model.tokenizer}
     origins = {
         part: Path(name).name if isinstance(name, str) else "made by this recipe" for part, name in named.items()
     }
     return {"connector": "made by this recipe", **origins}
+
+
+def _base_models(model: Model) -> tuple[str, ...]:
+    """Ids on the hub of what the recipe starts from; what lies in a folder has none."""
+    parts = (model.checkpoint,) if isinstance(model, StartingPoint) else (model.tower, model.language_model)
+    return tuple(name for name in parts if isinstance(name, str) and HUB_ID.fullmatch(name))
 
 
 def _tables(context: Context) -> list[Table]:

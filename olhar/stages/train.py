@@ -1,43 +1,58 @@
-"""Parts become an assistant: a tokenizer, a composed model, and the recipe's stages of training, one after another.
+"""Parts, or a checkpoint, become an assistant: the recipe's stages of training, one after another.
 
-The folder holds ``tokenizer.json``, ``tokens-<mixture>/``, one folder a training stage (checkpoints, ``steps.jsonl``),
-``model/`` as plain transformers loads it, and the curves of its loss.
+The folder holds ``tokenizer.json``, ``tokens-*/`` (what the samples are in tokens, and findings about those that do not
+fit), one folder a training stage (checkpoints, ``steps.jsonl``), ``model/`` as plain transformers loads it, where
+adapters were trained also ``adapter/`` as PEFT loads it, and ``report.html`` with the curves.
 """
 
 import shutil
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from olhar import __version__
 from olhar.core.choices import choose
-from olhar.core.recipe import Recipe
-from olhar.core.store import digest_path
-from olhar.stages import Context
+from olhar.core.recipe import Recipe, StartingPoint
+from olhar.core.store import digest, digest_path
+from olhar.stages import Context, _start
+
+if TYPE_CHECKING:
+    from olhar.training.session import Opened
 
 NEEDS = ("mix",)
+MACHINE = {  # of [train]: where and how fast, never what comes out
+    *("device", "sharding", "processes", "threads", "workers", "kernels", "hardware", "country", "logs"),
+    *("checkpoint_seconds", "checkpoint_steps", "keep"),
+}
+MACHINE_OF_STAGE = {"micro_batch", "gradient_checkpointing"}
 
 
 def config(recipe: Recipe) -> dict[str, Any] | None:
+    """What decides the weights. A run may go on with other workers, on another number of GPUs, and so on."""
     if recipe.train is None or recipe.model is None:
         return None
     model = recipe.model.model_dump(mode="json")
-    for part in ("tower", "language_model", "tokenizer"):  # a path is no content: its hash is among the inputs
-        if isinstance(model[part], str):
+    for part in (*_start.PARTS, *_start.WHOLE):  # a path is no content: its hash is among the inputs
+        if isinstance(model.get(part), str):
             model[part] = "pretrained"
-    training = recipe.train.model_dump(mode="json")
+    training = recipe.train.model_dump(mode="json", exclude=MACHINE)
+    training["stages"] = [
+        {key: value for key, value in stage.items() if key not in MACHINE_OF_STAGE} for stage in training["stages"]
+    ]
     return {"model": model, "train": training, "language": recipe.language, "seed": recipe.seed}
 
 
 def outside(recipe: Recipe) -> dict[str, str]:
-    parts = recipe.model.model_dump(include={"tower", "language_model", "tokenizer"}) if recipe.model else {}
-    return {part: digest_path(Path(path)) for part, path in parts.items() if isinstance(path, str)}
+    return _start.digests(recipe.model) if recipe.model else {}
 
 
 def run(context: Context) -> dict[str, Any]:
     from olhar.training import session  # torch only now: plan and help stay quick
 
-    trained = session.train(
-        context.recipe, context.run.path, context.folder, context.fingerprint, context.track, context.say
-    )
+    work = session.Work(context.recipe, context.run.path, context.folder, partial(_opened, *_said(context)))
+    trained = session.train(work, session.Told(context.track, context.say))
+    if trained is None:
+        return {}
     trained.export(context.folder / "model")
     _curves(context.folder, trained.records)
     for cache in context.folder.glob("features-*"):
@@ -48,3 +63,19 @@ def run(context: Context) -> dict[str, Any]:
 def _curves(folder: Path, records: list[dict[str, Any]]) -> None:
     one_after_another = [{**record, "step": step} for step, record in enumerate(records, start=1)]
     choose("reports", "curves").loss_curve(one_after_another, folder / "loss.png")
+
+
+def _said(context: Context) -> tuple[Recipe, Path, Path, str]:
+    return context.recipe, context.run.path, context.folder, context.fingerprint
+
+
+def _opened(recipe: Recipe, run: Path, folder: Path, fingerprint: str) -> "Opened":
+    """The model at hand, and what a checkpoint belongs to, by name, so that a refusal can say what differs."""
+    from olhar.training.session import Opened
+
+    assert recipe.model
+    data = {path.name: digest_path(path) for path in sorted((run / "mix").glob("*.jsonl"))}
+    identity = {"recipe": fingerprint, "data": digest(data), "code": __version__}
+    source = _start.at_hand(recipe.model, folder / "start")
+    base = recipe.model.checkpoint if isinstance(recipe.model, StartingPoint) else str(folder / "model")
+    return Opened(source, identity, base, _start.adapter_at_hand(recipe.model))

@@ -1,186 +1,241 @@
-"""Packs become tensors: token rows, who sees whom, what is predicted from where, and pictures as uint8."""
+"""A step's tensors: token rows, and pictures as uint8. One item is what one process learns from in one step."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 
+from olhar.core import marks
 from olhar.core.choices import choose
+from olhar.core.errors import UserError
+from olhar.core.recipe import TrainStage
 from olhar.core.samples import SampleFile
-from olhar.core.types import ImageRef, VideoRef
+from olhar.core.types import USUAL_PEN, ImageRef, Pen, Sample, VideoRef
 from olhar.families import View, pixels_of, views_of
+from olhar.training.draws import draws
 from olhar.training.encode import EncodedSet
+from olhar.training.layout import Row, Segments, empty, lay_out
+from olhar.training.pieces import shown_media
+from olhar.training.shares import share_out
 
-NOTHING = -1  # the predictor of a token that is not learned
-HIDDEN = -1e9  # added to an attention score that must not be seen
+__all__ = ["Batch", "Features", "Look", "PackedBatches", "Segments", "StepBatch", "collate", "lay_out", "moved"]
 
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """One pack before it is padded; every array is (tokens,).
-
-    document, question: which one a token belongs to; question 0 is the shared image prefix.
-    positions restart per document, and every question continues right after the prefix.
-    predictor: index of the token that predicts this one, -1 where nothing is learned.
-    """
-
-    ids: np.ndarray
-    document: np.ndarray
-    question: np.ndarray
-    positions: np.ndarray
-    predictor: np.ndarray
-    rows: list[int]  # into the samples file, one per document: whose pictures fill the image tokens
+Moved = TypeVar("Moved")
+Looked = tuple[ImageRef | VideoRef, View]
 
 
-def lay_out(encoded: EncodedSet, pack: Sequence[int]) -> Layout:
-    """Concatenate the documents of one pack, images of a document once."""
-    pieces: list[tuple[np.ndarray, ...]] = []
-    rows, offset = [], 0
-    for number, document in enumerate(pack):
-        first, last = int(encoded.groups[document]), int(encoded.groups[document + 1])
-        prefix = int(encoded.after_images[first])
-        rows.append(int(encoded.rows[first]))
-        before = NOTHING  # a document's first token is predicted by nothing, least of all by its neighbour
-        if prefix:
-            start = int(encoded.starts[first])
-            pieces.append(_piece(encoded, start, start + prefix, number, 0, 0, offset, before))
-            offset += prefix
-            before = offset - 1
-        for question, sample in enumerate(range(first, last), start=1):
-            start, end = int(encoded.starts[sample]) + prefix, int(encoded.starts[sample + 1])
-            pieces.append(_piece(encoded, start, end, number, question, prefix, offset, before))
-            offset += end - start
-    ids, numbers, questions, positions, predictor = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
-    return Layout(ids, numbers, questions, positions, predictor, rows)
-
-
-def _piece(
-    encoded: EncodedSet, start: int, end: int, document: int, question: int, position: int, offset: int, before: int
-) -> tuple[np.ndarray, ...]:
-    """Ids [start, end) as arrays of a Layout; ``before`` is the index of the token that precedes the piece."""
-    count = end - start
-    predictor = np.arange(offset - 1, offset + count - 1)
-    predictor[0] = before
-    return (
-        np.asarray(encoded.ids[start:end], dtype=np.int64),
-        np.full(count, document),
-        np.full(count, question),
-        np.arange(position, position + count),
-        np.where(encoded.trained[start:end], predictor, NOTHING),
-    )
-
-
-def visible(document: np.ndarray, question: np.ndarray) -> np.ndarray:
-    """Who sees whom, (..., tokens, tokens) bool: earlier tokens of the same document, in its prefix or the same
-    question. Padding has document -1 and sees only itself."""
-    length = document.shape[-1]
-    causal = np.tril(np.ones((length, length), dtype=bool))
-    same_document = document[..., :, None] == document[..., None, :]
-    same_question = (question[..., None, :] == 0) | (question[..., :, None] == question[..., None, :])
-    real = document[..., :, None] >= 0
-    return (causal & same_document & same_question & real) | np.eye(length, dtype=bool)
+def moved(batch: Moved, change: Any) -> Moved:
+    """A dataclass with ``change`` done to each of its tensors."""
+    tensors = {field.name: getattr(batch, field.name) for field in fields(batch)}  # type: ignore[arg-type]
+    changed = {name: change(value) for name, value in tensors.items() if isinstance(value, torch.Tensor)}
+    return replace(batch, **changed)  # type: ignore[type-var]
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One step's tensors.
+    """One micro-batch: packs in one row without padding.
 
-    ids, positions (rows, length) int64; mask (rows, 1, length, length) bool, True where visible;
-    predictors, targets (labelled,) int64: flat index of the predicting position, and the id it must predict;
-    pixels (tiles, 3, side, side) uint8, in the order of the image tokens, or, where a frozen tower has seen
-    them before, features (tiles, patches, width) float16; views: of every image and video, in the same order;
-    tokens: how many are not padding.
+    ids, positions (tokens,) int64: positions restart with every document, questions continue after what they share.
+    predictors, targets (labelled,) int64: index of the predicting token, and the id it must predict; weights
+    (labelled,) float32. pixels (tiles, 3, side, side) uint8 in the order of the image tokens; or, where a frozen
+    tower has seen them before, features (tiles, patches, width) float16. views: of every image and video, in the same
+    order. tokens: real ones, 0 where a process has nothing to learn and takes one token of padding. samples: how many.
     """
 
     ids: torch.Tensor
     positions: torch.Tensor
-    mask: torch.Tensor
+    segments: Segments
     predictors: torch.Tensor
     targets: torch.Tensor
+    weights: torch.Tensor
     pixels: torch.Tensor | None
     features: torch.Tensor | None
     views: Sequence[View]
     tokens: int
+    samples: int
 
     @property
-    def weight(self) -> int:
-        """How many tokens are learned: what a mean over several batches weighs them by."""
-        return len(self.targets)
+    def weight(self) -> float:
+        """What its labelled tokens weigh together."""
+        return float(self.weights.double().sum())
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same on a device; copies from pinned memory go on beside what the device does."""
+        return moved(self, lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "Batch":
+        return moved(self, torch.Tensor.pin_memory)
+
+
+@dataclass(frozen=True, slots=True)
+class StepBatch:
+    """What one process learns from in one step: micro-batches, as many on every process.
+
+    weight, tokens, samples: their sums. capacity: tokens that the process's packs could hold.
+    """
+
+    parts: Sequence[Any]
+    weight: float
+    tokens: int
+    samples: int
+    capacity: int
+
+    @classmethod
+    def of(cls, parts: Sequence[Any], capacity: int) -> "StepBatch":
+        weight = sum(part.weight for part in parts)
+        return cls(parts, weight, sum(p.tokens for p in parts), sum(p.samples for p in parts), capacity)
+
+    def to(self, device: torch.device | str) -> "StepBatch":
+        return replace(self, parts=[part.to(device) for part in self.parts])
+
+    def pin_memory(self) -> "StepBatch":
+        return replace(self, parts=[part.pin_memory() for part in self.parts])
 
 
 def collate(
-    layouts: Sequence[Layout],
-    pad: int,
+    row: Row,
     pixels: torch.Tensor | None = None,
     features: torch.Tensor | None = None,
     views: Sequence[View] = (),
 ) -> Batch:
-    """Pad the packs of one step to their longest, rounded up to a multiple of 8."""
-    length = -(-max(len(layout.ids) for layout in layouts) // 8) * 8
-    ids, positions = _padded(layouts, "ids", length, pad), _padded(layouts, "positions", length, 0)
-    document, question = _padded(layouts, "document", length, -1), _padded(layouts, "question", length, 0)
-    predictor = _padded(layouts, "predictor", length, NOTHING)
-    row, column = np.nonzero(predictor != NOTHING)
+    """A row and what its image tokens show as tensors."""
+    numbers = (row.predictors, row.targets, row.weights)
+    tensors = [torch.from_numpy(array) for array in (row.ids, row.positions, *numbers)]
+    ids, positions, predictors, targets, weights = tensors
+    tokens = len(row.ids) if row.samples else 0
     return Batch(
-        torch.from_numpy(ids),
-        torch.from_numpy(positions),
-        torch.from_numpy(visible(document, question)[:, None]),
-        torch.from_numpy(row * length + predictor[row, column]),
-        torch.from_numpy(ids[row, column]),
-        pixels,
-        features,
-        views,
-        int(sum(len(layout.ids) for layout in layouts)),
+        ids, positions, row.segments, predictors, targets, weights, pixels, features, views, tokens, row.samples
     )
-
-
-def _padded(layouts: Sequence[Layout], field: str, length: int, value: int) -> np.ndarray:
-    rows = np.full((len(layouts), length), value, dtype=np.int64)
-    for row, layout in zip(rows, layouts, strict=True):
-        array = getattr(layout, field)
-        row[: len(array)] = array
-    return rows
 
 
 class Features(Protocol):
     """Patch features of a picture that was looked at this way before: float16 (tiles, patches, width)."""
 
-    def __getitem__(self, looked: tuple[ImageRef | VideoRef, View]) -> np.ndarray: ...
+    def __getitem__(self, looked: Looked) -> np.ndarray: ...
 
 
-class PackedBatches(torch.utils.data.Dataset[Batch]):
-    """A step's batch by the step's number: resuming is an index, never a replay."""
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How media become tensors. family: by name, worker processes import it themselves. pen: draws the marks that
+    say nothing of their own. features: of pictures that a frozen tower has seen; asked for with penned references."""
+
+    family: str
+    settings: Any
+    pen: Pen = USUAL_PEN
+    features: Features | None = None
+
+    def penned(self, media: Sequence[ImageRef | VideoRef]) -> list[ImageRef | VideoRef]:
+        return [marks.penned(ref, self.pen) for ref in media]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which of the processes that train together this is."""
+
+    rank: int = 0
+    size: int = 1
+
+
+class PackedBatches(torch.utils.data.Dataset[StepBatch]):
+    """What a process learns from in a step, by the step's number: resuming is an index, never a replay.
+
+    ``len`` is the number of steps of the stage. Lengths were planned from headers; pictures that have changed since,
+    or cannot be decoded, are a ``UserError`` naming sample and file, never another sample in their place.
+    """
 
     def __init__(
         self,
         encoded: EncodedSet,
         samples: SampleFile,
-        packs: Sequence[Sequence[int]],
-        order: np.ndarray,
-        family: str,
-        settings: Any,
-        pad: int,
-        features: Features | None = None,
+        stage: TrainStage,
+        look: Look,
+        *,
+        capacity: int,
+        max_tiles: int | None = None,
+        seed: int = 0,
+        pad: int = 0,
+        share: Share | None = None,
     ) -> None:
-        self.encoded, self.samples, self.packs, self.order = encoded, samples, packs, order
-        self.family, self.settings, self.pad = family, settings, pad  # by name: workers import it themselves
-        self.features = features
+        self.encoded, self.samples, self.stage, self.look = encoded, samples, stage, look
+        self.capacity, self.pad, self.share = capacity, pad, share or Share()
+        self.draws = draws(encoded, stage, capacity, max_tiles, seed)
 
     def __len__(self) -> int:
-        return len(self.order)
+        return len(self.draws)
 
-    def __getitem__(self, step: int) -> Batch:
-        layouts = [lay_out(self.encoded, self.packs[pack]) for pack in self.order[step]]
-        family = choose("families", self.family)
-        documents = [self.samples[row].media for layout in layouts for row in layout.rows]
-        views = [view for media in documents for view in views_of(media, family, self.settings)]
-        media = [ref for document in documents for ref in document]
-        if not media:
-            return collate(layouts, self.pad)
-        if self.features is not None:
-            seen = [self.features[looked] for looked in zip(media, views, strict=True)]
-            return collate(layouts, self.pad, features=torch.from_numpy(np.concatenate(seen)), views=views)
-        pixels = pixels_of(media, views, family, self.settings)
-        return collate(layouts, self.pad, pixels=torch.from_numpy(pixels), views=views)
+    def __getitem__(self, step: int) -> StepBatch:
+        mine = self._mine(step)
+        return StepBatch.of([self._batch(packs) for packs in mine], sum(map(len, mine)) * self.capacity)
+
+    def sample_ids(self, step: int) -> list[str]:
+        """What this process learns from in a step, by the names of the samples."""
+        spans = [span for packs in self._mine(step) for pack in packs for span in pack.tolist()]
+        return [self.samples[int(row)].id for first, last in spans for row in self.encoded.rows[first:last]]
+
+    def _mine(self, step: int) -> list[list[np.ndarray]]:
+        """The packs of each of this process's micro-batches."""
+        packs = self.draws[step]
+        tokens = np.asarray([self.encoded.lengths_of(pack).sum() for pack in packs])
+        tiles = np.asarray([self.encoded.tiles[pack[:, 0]].sum() for pack in packs])
+        shares = share_out(tokens, tiles, self.share.size, self.stage.micro_batch)
+        return [[packs[pack] for pack in part.tolist()] for part in shares[self.share.rank]]
+
+    def _batch(self, packs: Sequence[np.ndarray]) -> Batch:
+        if not packs:
+            return collate(empty(self.pad))
+        row = lay_out(self.encoded, packs, self.stage.weighting)
+        views: list[View] = []
+        arrays: list[np.ndarray] = []
+        for number in row.shown:
+            seen, arrays_of = self._shown(number)
+            views += seen
+            arrays += arrays_of
+        if not arrays:
+            return collate(row)
+        tensor = torch.from_numpy(np.concatenate(arrays))
+        if self.look.features is not None:
+            return collate(row, features=tensor, views=views)
+        return collate(row, pixels=tensor, views=views)
+
+    def _shown(self, number: int) -> tuple[list[View], list[np.ndarray]]:
+        """Views and pixels (or features) of the media of one sample of the encoded set."""
+        if not self.encoded.shown[number, 0] and self.encoded.shown[number, 1] == self.encoded.shown[number, 2]:
+            return [], []
+        sample, family = self.samples[int(self.encoded.rows[number])], choose("families", self.look.family)
+        media = self.look.penned(list(shown_media(sample, self.encoded.shown[number].tolist())))
+        with _naming(sample):
+            views = views_of(media, family, self.look.settings)
+        self._verify(number, sample, views)
+        arrays = []
+        for ref, view in zip(media, views, strict=True):
+            if self.look.features is not None:
+                arrays.append(self.look.features[ref, view])
+            else:
+                with _naming(sample, ref):
+                    arrays.append(pixels_of([ref], [view], family, self.look.settings))
+        return views, arrays
+
+    def _verify(self, number: int, sample: Sample, views: Sequence[View]) -> None:
+        """Raises ``UserError`` where the pictures on disk are not those whose tokens were counted."""
+        now = sum(view.budget.tokens for view in views), sum(view.budget.tiles for view in views)
+        then = int(self.encoded.image_tokens[number]), int(self.encoded.tiles[number])
+        if now != then:
+            raise UserError(
+                f"{then[0]} tokens in {then[1]} tiles were counted for its pictures; now it is {now[0]} in {now[1]}",
+                f"sample {sample.id!r}, {', '.join(dict.fromkeys(ref.path for ref in sample.media))}",
+                "a picture was replaced by one of another size: put the old one back, or encode the samples again",
+            )
+
+
+@contextmanager
+def _naming(sample: Sample, ref: ImageRef | VideoRef | None = None) -> Iterator[None]:
+    """A ``UserError`` inside says whose picture it is about."""
+    try:
+        yield
+    except UserError as error:
+        place = ref.path if ref is not None and ref.path not in error.where else ""
+        where = ", ".join(filter(None, (f"sample {sample.id!r}", place, error.where)))
+        raise UserError(error.what, where, error.fix) from error

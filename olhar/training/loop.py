@@ -1,223 +1,247 @@
 """The training loop: one stage, step by step, with checkpoints from which it continues bit for bit."""
 
-import json
 import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from olhar.core.errors import UserError
 from olhar.core.recipe import TrainStage
-from olhar.core.store import writing
-from olhar.training import checkpoints
-from olhar.training.checkpoints import Checkpoint
-from olhar.training.optimizers import (
-    Group,
-    load_state_by_name,
-    optimizers,
-    set_rates,
-    share_of_peak,
-    state_by_name,
-)
+from olhar.training import checkpoints, sharding
+from olhar.training.feeding import fed, lost_worker
+from olhar.training.optimizers import Group, optimizers
+from olhar.training.records import COUNTERS, RECORDS, Meter, memory_gib, read_records, recording
+from olhar.training.schedule import set_rates, share_of_peak
+from olhar.training.state import load_state_by_name, load_weights, state_by_name, trained_weights
 from olhar.training.team import Team
 
-RECORDS = "steps.jsonl"
-COUNTERS = ("seconds", "cpu_seconds", "tokens", "energy_kwh", "co2_g")
-AHEAD = 4  # batches that workers prepare in advance
+__all__ = ["COUNTERS", "RECORDS", "Interrupted", "Job", "Meter", "read_records", "steps"]
+
+NAMED = 8  # samples of a bad step that are named
 
 
 class Interrupted(UserError):
     """The stage was asked to stop (SIGTERM); its checkpoint is written."""
 
 
-class Learner(Protocol):
-    """What a stage trains: a module with a loss."""
-
-    @property
-    def module(self) -> torch.nn.Module: ...
-
-    def loss(self, batch: Any) -> tuple[torch.Tensor, Mapping[str, float]]: ...
-
-
 @dataclass(slots=True)
 class Job:
     """One stage of training, ready to run.
 
-    ``batches`` gives a batch for a step's index; ``identity`` is the hash of recipe, data and model that a
-    checkpoint must match; ``meter`` has counted since this process began the stage, preparations included.
+    learner: a module whose ``forward(part)`` returns the sum of its labelled tokens' weighted losses, and more to
+        record. batches: for a step's index what this process learns from in it (``StepBatch``).
+    identity: hashes, by name, that a checkpoint must match. meter has counted since this process began the stage.
+    total, warmup: steps. checkpoint_steps: write one after so many steps too, beside ``checkpoint_seconds``.
+    judge: looks at the model after every ``judge_every`` steps and the last one, in process 0; the higher the better.
     """
 
     stage: TrainStage
-    learner: Learner
+    learner: torch.nn.Module
     groups: list[Group]
     batches: torch.utils.data.Dataset[Any]
     folder: Path
-    identity: str
+    identity: checkpoints.Identity
     workers: int
     precision: str
     checkpoint_seconds: int
-    meter: "Meter"
+    meter: Meter
+    total: int
+    warmup: int
     team: Team = field(default_factory=Team)
+    sharding: str = "replicate"
+    keep: int = 2
+    checkpoint_steps: int | None = None
+    judge: Callable[[int], float] | None = None
+    judge_every: int = 0
     counters: dict[str, float] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0.0))
+
+
+@dataclass(slots=True)
+class _Running:
+    """A job under way."""
+
+    job: Job
+    shared: sharding.Shared
+    made: Mapping[str, torch.optim.Optimizer]
+    stop_asked: Callable[[], bool]
+    last_saved: float
 
 
 def steps(job: Job) -> Iterator[dict[str, Any]]:
     """Train until the stage's last step, yielding every step's record; goes on from the newest checkpoint.
 
     The steps done before are yielded first, from the log, so a progress bar starts where training does.
-    Raises ``UserError`` when the loss stops being a number, ``Interrupted`` on SIGTERM (after a checkpoint).
+    Raises ``UserError`` when the loss stops being a number or a worker dies, ``Interrupted`` on SIGTERM (after a
+    checkpoint), ``StageError`` when a process is lost, ``DiskError`` when a checkpoint cannot be written.
     """
-    module, stage, team = job.learner.module, job.stage, job.team
-    made = optimizers(module, job.groups)
-    begin = team.in_turn(lambda: _resume(job, made))
+    try:
+        yield from _steps(job)
+    except RuntimeError as error:
+        if told := lost_worker(error):
+            raise told from error
+        raise
+
+
+def _steps(job: Job) -> Iterator[dict[str, Any]]:
+    found = job.team.in_turn(lambda: checkpoints.newest(job.folder, job.identity))
+    begin = found.step if found else 0
     yield from (line for line in read_records(job.folder) if line["step"] <= begin)
+    if found and begin >= job.total:
+        load_weights(job.learner, found.weights)
+        job.counters.update(found.counters)
+        return
+    shared = sharding.wrap(job.learner, job.team, job.sharding, job.precision)
+    made = optimizers(shared.module, job.groups, job.stage.betas)
+    _resume(job, shared, made, found)
     job.meter.start(job.counters)
-    with _records(job.folder, begin, team.leads) as record, _stop_signal() as stop_asked:
-        last_saved = time.monotonic()
-        for step, batch in zip(range(begin + 1, stage.steps + 1), _stream(job, begin), strict=True):
-            share = share_of_peak(step, stage)
-            set_rates(made, share)
-            numbers = (batch.weight, batch.tokens, job.meter.own_cpu_seconds())
-            weight, tokens, cpu_seconds = team.summed(numbers)
-            loss, extras, asked = _step(job, made, batch, batch.weight / weight, stop_asked)
-            line = {"stage": stage.name, "step": step, "loss": loss, **extras}
-            line |= {"learning_rate": share * max(stage.trains.values()), **job.meter.count(int(tokens), cpu_seconds)}
+    with recording(job.folder, begin, job.team.leads) as record, _stop_signal() as stop_asked:
+        running = _Running(job, shared, made, stop_asked, time.monotonic())
+        batches = fed(job.batches, range(begin, job.total), job.workers, job.team.device)
+        for step, batch in zip(range(begin + 1, job.total + 1), batches, strict=True):
+            line, save, stopping = _step(running, step, batch)
             record(line)
-            stopping = asked and step < stage.steps
-            due = time.monotonic() - last_saved > job.checkpoint_seconds
-            if team.leads and (stopping or step == stage.steps or due):
-                _save(job, made, step)
-                last_saved = time.monotonic()
+            if save:
+                _save(running, step, line.get("score"))
             yield line
             if stopping:
                 raise Interrupted(
-                    f"stopped at step {step} of {stage.steps}", str(job.folder), "give the same command to continue"
+                    f"stopped at step {step} of {job.total}", str(job.folder), "give the same command to continue"
                 )
+    shared.give_back()
 
 
-def _step(
-    job: Job, made: Mapping[str, torch.optim.Optimizer], batch: Any, share: float, stop_asked: Callable[[], bool]
-) -> tuple[float, Mapping[str, float], bool]:
-    """One update: the loss, what the learner adds to it, and whether any process was asked to stop.
-
-    ``share``: how much of what the whole team learns from in this step lies in this batch.
-    """
-    bf16 = job.precision == "bf16"
-    with torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
-        loss, extras = job.learner.loss(batch)
-    value, asked = job.team.summed([float(loss.detach()) * share, stop_asked()])
-    if not math.isfinite(value):
-        raise UserError(f"the loss is {value}", f"stage {job.stage.name}", "lower its learning rates, or train in fp32")
-    (loss * share).backward()
-    parameters = [parameter for optimizer in made.values() for g in optimizer.param_groups for parameter in g["params"]]
-    job.team.sum_gradients(parameters)
-    torch.nn.utils.clip_grad_norm_(parameters, job.stage.clip_norm)
-    for optimizer in made.values():
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-    return value, extras, asked > 0
-
-
-def _stream(job: Job, begin: int) -> Iterator[Any]:
-    """Batches from index ``begin`` on, prepared ahead by worker processes."""
-    return iter(
-        torch.utils.data.DataLoader(
-            job.batches,
-            batch_size=None,
-            sampler=range(begin, job.stage.steps),
-            num_workers=job.workers,
-            prefetch_factor=AHEAD if job.workers else None,
-            generator=torch.Generator(),  # else it draws from the global one, once more in a resumed run
-        )
-    )
+def _step(running: _Running, step: int, batch: Any) -> tuple[dict[str, Any], bool, bool]:
+    """One step of all processes: its record, whether a checkpoint is due, whether any was asked to stop."""
+    job, team = running.job, running.job.team
+    share = share_of_peak(step, job.total, job.warmup, job.stage.final_share)
+    set_rates(running.made, share)
+    own = (batch.weight, batch.tokens, batch.samples, batch.capacity, job.meter.own_cpu_seconds())
+    weight, tokens, samples, capacity, cpu_seconds = team.summed(own)
+    if not weight:
+        where = f"train.stages, {job.stage.name!r}, step {step}{_named_samples(job, step)}"
+        raise UserError("no token of this step is trained", where, "check the answers of this mixture's samples")
+    with team.guarded():
+        loss, norm, extras = _learn(running, batch, weight)
+    loss, asked, late = team.summed((loss, running.stop_asked(), team.leads and _late(running)))
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        what = f"the loss is {loss}" if not math.isfinite(loss) else f"the loss is {loss:.4g} and its gradient {norm}"
+        where = f"stage {job.stage.name}, step {step}{_named_samples(job, step)}"
+        raise UserError(what, where, "lower its learning rates, or train in fp32")
+    with team.guarded():
+        for optimizer in running.made.values():
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+    line = {"stage": job.stage.name, "step": step, "loss": loss, **extras, "grad_norm": norm}
+    line |= {"learning_rate": share * max(job.stage.trains.values()), "tokens": int(tokens), "samples": int(samples)}
+    line |= {"fill": round(tokens / capacity, 4) if capacity else 1.0, "memory_gib": memory_gib(team.device)}
+    line |= job.meter.count(int(tokens), cpu_seconds)
+    if judged := bool(job.judge) and (step == job.total or step % (job.judge_every or job.total) == 0):
+        line["score"] = _judged(running, step)
+    due = late or judged or step == job.total or (job.checkpoint_steps and step % job.checkpoint_steps == 0)
+    stopping = asked > 0 and step < job.total
+    return line, bool(due or stopping), stopping
 
 
-class Meter:
-    """Seconds, tokens and energy of this process since it was made, added to what earlier processes counted."""
-
-    def __init__(self, energy: Callable[[], tuple[float, float]]) -> None:
-        self.energy, self.spent_before = energy, energy()
-        self.began, self.began_cpu = time.monotonic(), time.process_time()
-        self.before = dict.fromkeys(COUNTERS, 0.0)
-        self.began_steps, self.tokens, self.cpu_seconds = self.began, 0, 0.0
-
-    def start(self, counters: Mapping[str, float]) -> None:
-        """The first step begins, after what a checkpoint had counted."""
-        self.before, self.began_steps = dict(counters), time.monotonic()
-
-    def own_cpu_seconds(self) -> float:
-        return time.process_time() - self.began_cpu
-
-    def count(self, tokens: int, cpu_seconds: float) -> dict[str, float]:
-        """One step more, by all processes: tokens per second of the steps alone, and the seconds of the stage."""
-        self.tokens += tokens
-        self.cpu_seconds = cpu_seconds
-        speed = self.tokens / (time.monotonic() - self.began_steps)
-        seconds = self.before["seconds"] + time.monotonic() - self.began
-        return {"tokens_per_second": round(speed, 1), "seconds": round(seconds, 2)}
-
-    def total(self) -> dict[str, float]:
-        """All counters, this process and the earlier ones."""
-        energy_kwh, co2_g = self.energy()
-        now = {
-            "seconds": time.monotonic() - self.began,
-            "cpu_seconds": self.cpu_seconds,
-            "tokens": float(self.tokens),
-            "energy_kwh": energy_kwh - self.spent_before[0],
-            "co2_g": co2_g - self.spent_before[1],
-        }
-        return {name: self.before[name] + value for name, value in now.items()}
+def _learn(running: _Running, batch: Any, weight: float) -> tuple[float, float, dict[str, float]]:
+    """Gradients of the step: this process's part of its loss, the norm of all gradients before they are clipped, and
+    the mean of what else the learner records of this process's part."""
+    job, shared, device = running.job, running.shared, running.job.team.device
+    loss, extras = torch.zeros((), dtype=torch.float64, device=device), dict[str, float]()
+    for number, part in enumerate(batch.parts, start=1):
+        part = part.to(device)
+        with shared.exchanging(last=number == len(batch.parts)):
+            with torch.autocast(device.type, torch.bfloat16, enabled=job.precision == "bf16"):
+                summed, more = shared.loss(part)
+            (summed * (job.team.size / weight)).backward()  # what several processes compute is averaged over them
+        loss += summed.detach().double()
+        for name, value in more.items():
+            extras[name] = extras.get(name, 0.0) + value * part.weight / (batch.weight or 1.0)
+    shared.complete_gradients()
+    groups = (group for optimizer in running.made.values() for group in optimizer.param_groups)
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    norm: Any = torch.nn.utils.clip_grad_norm_(parameters, job.stage.clip_norm)
+    if hasattr(norm, "full_tensor"):
+        norm = norm.full_tensor()
+    return float(loss) / weight, float(norm), extras
 
 
-def _save(job: Job, made: Mapping[str, torch.optim.Optimizer], step: int) -> None:
+def _late(running: _Running) -> bool:
+    return time.monotonic() - running.last_saved > running.job.checkpoint_seconds
+
+
+def _named_samples(job: Job, step: int) -> str:
+    ids = getattr(job.batches, "sample_ids", None)
+    if ids is None:
+        return ""
+    found = list(ids(step - 1))
+    return f": samples {', '.join(found[:NAMED])}{', ...' if len(found) > NAMED else ''}"
+
+
+def _judged(running: _Running, step: int) -> float:
+    """What the judge says of the weights as they are; training goes on as if it had not looked."""
+    team, learner = running.job.team, running.job.learner
+    modes, numbers = {module: module.training for module in learner.modules()}, checkpoints.random_state()
+    with running.shared.whole():
+        score = running.job.judge(step) if running.job.judge and team.leads else 0.0
+        for module, mode in modes.items():
+            module.training = mode
+        (score,) = team.summed([score])
+    checkpoints.set_random_state(numbers)
+    return score
+
+
+def _save(running: _Running, step: int, score: float | None) -> None:
+    job, module = running.job, running.shared.module
     job.counters.update(job.meter.total())
-    module = job.learner.module
-    state = Checkpoint(step, module.state_dict(), state_by_name(module, made), dict(job.counters))
-    checkpoints.save(job.folder, state, job.identity)
+    parts = {
+        checkpoints.WEIGHTS: trained_weights(module),
+        checkpoints.OPTIMIZER: state_by_name(module, running.made),
+    }
+    checkpoints.save(job.folder, step, parts, job.counters, job.identity, job.team, job.keep)
+    running.last_saved = time.monotonic()
+    if score is not None and job.team.leads:
+        best = checkpoints.best(job.folder)
+        if best is None or score > best[1]:
+            checkpoints.mark_best(job.folder, step, score)
+            checkpoints.prune(job.folder, job.keep)
 
 
-def _resume(job: Job, made: Mapping[str, torch.optim.Optimizer]) -> int:
-    """Restore the newest checkpoint, if any; returns how many steps are done."""
-    found = checkpoints.newest(job.folder, job.identity)
+def _resume(
+    job: Job,
+    shared: sharding.Shared,
+    made: Mapping[str, torch.optim.Optimizer],
+    found: checkpoints.Checkpoint | None,
+) -> None:
+    """Restore a checkpoint into what trains here."""
+    _settle_best(job, found.step if found else 0)
     if found is None:
-        return 0
-    checkpoints.load_strictly(job.learner.module, found.weights)
-    load_state_by_name(job.learner.module, made, found.optimizer)
-    job.counters.update(found.counters)
-    return found.step
-
-
-@contextmanager
-def _records(folder: Path, begin: int, writes: bool) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """Append to the stage's step log; lines after the checkpoint are dropped first, their steps run again."""
-    if not writes:
-        yield lambda line: None
+        checkpoints.seed_apart(torch.initial_seed(), job.team)
         return
-    path = folder / RECORDS
-    kept = [line for line in read_records(folder) if line["step"] <= begin]
-    with writing(path) as handle:
-        handle.writelines(json.dumps(line) + "\n" for line in kept)
-    with open(path, "a", encoding="utf-8", buffering=1) as handle:
-
-        def record(line: Mapping[str, Any]) -> None:
-            handle.write(json.dumps(line) + "\n")
-
-        yield record
+    parameters = dict(shared.module.named_parameters())
+    like = parameters.get if shared.spread else None
+    load_weights(shared.module, found.tensors(checkpoints.WEIGHTS, like))
+    slots = (lambda key: parameters.get(key.rpartition("|")[0])) if shared.spread else None
+    load_state_by_name(shared.module, made, found.tensors(checkpoints.OPTIMIZER, slots))
+    found.restore_random(job.team)
+    job.counters.update(found.counters)
 
 
-def read_records(folder: Path) -> list[dict[str, Any]]:
-    """The step log of a stage; a last line cut by a kill is not a line."""
-    path = folder / RECORDS
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+def _settle_best(job: Job, begin: int) -> None:
+    """A kill between a checkpoint and the note that it is the best so far: the records know."""
+    if not job.team.leads:
+        return
+    judged = [line for line in read_records(job.folder) if line["step"] <= begin and "score" in line]
+    if judged:
+        best = max(judged, key=lambda line: line["score"])
+        checkpoints.mark_best(job.folder, best["step"], best["score"])
+    else:
+        (job.folder / checkpoints.BEST).unlink(missing_ok=True)
 
 
 @contextmanager

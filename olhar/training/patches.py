@@ -15,6 +15,8 @@ from olhar.core.choices import choose
 from olhar.core.errors import UserError
 from olhar.core.types import ImageRef, Sample
 from olhar.families import Medium
+from olhar.training.batches import StepBatch, moved
+from olhar.training.packs import Order
 
 CHROMATIC = "shape:"  # labels of this kind name a colour, so their pictures keep their hue
 DIRECTED = "letter:"  # and of this kind change when mirrored
@@ -67,28 +69,56 @@ class PatchBatch:
         return self.classes.numel()
 
     @property
+    def samples(self) -> int:
+        return len(self.classes)
+
+    @property
     def weight(self) -> int:
         """Pictures. The loss inside a batch is weighted by class, so its mean over processes is nearly, not
         exactly, that of one process."""
         return len(self.classes)
 
+    def to(self, device: torch.device | str) -> "PatchBatch":
+        return moved(self, lambda tensor: tensor.to(device, non_blocking=True))
 
-class PatchBatches(torch.utils.data.Dataset[PatchBatch]):
-    """A step's pictures and label maps by the step's number."""
+    def pin_memory(self) -> "PatchBatch":
+        return moved(self, torch.Tensor.pin_memory)
+
+
+class PatchBatches(torch.utils.data.Dataset[StepBatch]):
+    """A process's share of a step's pictures and label maps, by the step's number: one micro-batch.
+
+    order: which pictures each step sees, on all processes together.
+    """
 
     def __init__(
-        self, labelled: Sequence[Labelled], order: np.ndarray, family: str, settings: object, augment: bool, seed: int
+        self,
+        labelled: Sequence[Labelled],
+        order: Order | np.ndarray,
+        family: str,
+        settings: object,
+        augment: bool,
+        seed: int,
+        rank: int = 0,
+        size: int = 1,
     ) -> None:
         self.labelled, self.order, self.family, self.settings = labelled, order, family, settings
-        self.augment, self.seed = augment, seed
+        self.augment, self.seed, self.rank, self.size = augment, seed + rank, rank, size
+        if len(order) and len(order[0]) < size:
+            what = f"{len(order[0])} pictures a step for {size} processes"
+            raise UserError(what, "train.stages: batch", "raise batch, or lower train.processes")
         self.classes = {name: number for number, name in enumerate(class_names(labelled))}
 
     def __len__(self) -> int:
         return len(self.order)
 
-    def __getitem__(self, step: int) -> PatchBatch:
+    def __getitem__(self, step: int) -> StepBatch:
+        batch = self._batch(step)
+        return StepBatch.of([batch], batch.tokens)
+
+    def _batch(self, step: int) -> PatchBatch:
         family = choose("families", self.family)
-        chosen = [self.labelled[index] for index in self.order[step]]
+        chosen = [self.labelled[index] for index in self.order[step][self.rank :: self.size]]
         images = [pictures.read(ImageRef(picture.path))[0] for picture in chosen]
         # a video of one frame: every family squashes a frame into one tile, whatever it does with an image
         views = [family.views([Medium("video", (image.size,))], self.settings)[0] for image in images]

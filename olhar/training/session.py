@@ -1,38 +1,69 @@
-"""One training run: tokenizer, tokens, model, then stage after stage; every part is kept and found again."""
+"""One training run: what it starts from, then stage after stage; every part is kept and found again."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
 from rich.table import Table
-from tokenizers import Tokenizer
 
-from olhar.core.choices import choose
 from olhar.core.recipe import ModelParts, Recipe, Training, TrainStage
-from olhar.core.samples import SampleFile
-from olhar.core.store import writing
-from olhar.core.types import Pen, Sample
+from olhar.core.store import read_json, write_json
 from olhar.families import Checkpoint as Published
-from olhar.families import Encoder, Spoken, add_tokens, read_tokenizer, views_of
-from olhar.languages import language
-from olhar.prompts import prompt, special_tokens, with_placeholder
-from olhar.training import checkpoints, encode, features, loop, packs, vocabulary
-from olhar.training.batches import PackedBatches
-from olhar.training.encode import EncodedSet
+from olhar.families import Spoken
+from olhar.training import checkpoints, loop, state
 from olhar.training.energy import EnergyMeter
-from olhar.training.features import FeatureCache, Looked
+from olhar.training.kernels import apply_liger
+from olhar.training.material import Material, Materials, spoken
 from olhar.training.objectives import AnswerLearner, PatchLearner
+from olhar.training.opening import Start, opened
 from olhar.training.optimizers import Group, describe, freeze_all_but, groups
-from olhar.training.patches import PatchBatches, class_names, labelled_pictures
+from olhar.training.prepare import Prepared, prepare
+from olhar.training.records import Meter, read_records
 from olhar.training.team import Team, assembled
 
 Track = Callable[..., Iterable[Any]]
 Say = Callable[[Any], None]
+Judge = Callable[[Published, str, int], float]
+Energy = Callable[[], tuple[float, float]]
+PLAN = "plan.json"  # of a stage: how many steps it has
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What lies outside the run. source: the recipe's parts with every folder on this disk, or a checkpoint's folder;
+    base: its name, for those who load an adapter; adapter: one to go on with; identity: hashes of what decides the
+    result, by name."""
+
+    source: ModelParts | Path
+    identity: Mapping[str, str]
+    base: str
+    adapter: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is to be done. ``open`` is asked once in every process, in the first one first: it may fetch and convert."""
+
+    recipe: Recipe
+    run: Path
+    folder: Path
+    open: Callable[[], Opened]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How a person is told what happens, and what judges the model on the way: (model, stage, step) -> score."""
+
+    track: Track
+    say: Say
+    judge: Judge | None = None
+    record: Callable[[Mapping[str, Any]], None] = lambda line: None
+
+
+UNTOLD = Told(lambda items, *_: items, lambda _: None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,224 +78,213 @@ class Trained:
         self.published.save(folder)
 
 
-def train(recipe: Recipe, run: Path, folder: Path, identity: str, track: Track, say: Say) -> Trained:
-    """Train all stages of the recipe; whatever an interrupted run finished is used as it is."""
-    assert recipe.train and recipe.model  # the stage runs only then
-    with assembled(recipe.train.processes, _assist, (recipe, run, folder, identity)) as team:
-        work = _session(recipe, run, folder, identity, team, track, say)
-        return work.all_stages()
+def train(work: Work, told: Told) -> Trained | None:
+    """Train all stages of the recipe; whatever an interrupted run finished is used as it is.
+
+    None in a process that torchrun started beside the first one: it has nothing to write.
+    """
+    assert work.recipe.train and work.recipe.model  # the stage runs only then
+    training = work.recipe.train
+    with assembled(training.processes, _assist, (work,), training.device) as team:
+        trained = _session(work, team, told if team.leads else UNTOLD).all_stages()
+        return trained if team.leads else None
 
 
-def _assist(team: Team, recipe: Recipe, run: Path, folder: Path, identity: str) -> None:
+def _assist(team: Team, work: Work) -> None:
     """The part of a further process: the same, without a word."""
-    _session(recipe, run, folder, identity, team, lambda items, *_: items, lambda _: None).all_stages()
+    _session(work, team, UNTOLD).all_stages()
 
 
-def _session(recipe: Recipe, run: Path, folder: Path, identity: str, team: Team, track: Track, say: Say) -> "_Session":
-    assert recipe.train and recipe.model
-    torch.set_num_threads(recipe.train.threads)
-    torch.manual_seed(recipe.seed)
-    family = choose("families", recipe.model.family)
-    settings = family.settings(recipe.model)
-    tokenizer = team.in_turn(lambda: _tokenizer(recipe, run, folder, family))
-    encoder = Encoder(prompt(recipe.train.prompt), recipe.train.variant, with_placeholder(tokenizer), family, settings)
-    model = family.compose(recipe.model, settings, tokenizer)
-    return _Session(
-        recipe, recipe.model, recipe.train, run, folder, identity, model, family, settings, encoder, team, track, say
-    )
+def _session(work: Work, team: Team, told: Told) -> "_Session":
+    assert work.recipe.train
+    torch.set_num_threads(work.recipe.train.threads)
+    found = team.in_turn(work.open)
+    start = team.in_turn(lambda: opened(work.recipe, found.source, work.run, work.folder))
+    return _Session(work, found, work.recipe.train, start, start.model(), team, told)
 
 
-def _sizes(model: torch.nn.Module, family: ModuleType) -> dict[str, int]:
-    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
-    return {role: sum(sizes[name] for name in names) for role, names in family.roles(model).items()}
-
-
-def precision(wanted: str) -> str:
+def precision(wanted: str, device: torch.device) -> str:
     """``auto`` becomes bf16 where the processor multiplies bf16 natively, else fp32: elsewhere bf16 is slower."""
     if wanted != "auto":
         return wanted
-    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bf16" if native else "fp32"
-
-
-def _tokenizer(recipe: Recipe, run: Path, folder: Path, family: ModuleType) -> Tokenizer:
-    """The recipe's tokenizer: learned from a mixture's text, or read from a folder."""
-    assert recipe.train and recipe.model
-    target = folder / "tokenizer.json"
-    if target.exists():
-        return Tokenizer.from_file(str(target))
-    wanted = recipe.model.tokenizer
-    if isinstance(wanted, str):
-        tokenizer = read_tokenizer(Path(wanted))
-        add_tokens(tokenizer, family.SPECIAL_TOKENS)
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported()
     else:
-        specials = special_tokens(prompt(recipe.train.prompt), language(recipe.language), recipe.train.variant)
-        samples = SampleFile(run / "mix" / f"{wanted.mixture}.jsonl", run)
-        texts = (f" {turn.text}" for sample in samples for turn in sample.turns)
-        tokenizer = vocabulary.learn(texts, wanted.vocabulary, [*specials, *family.SPECIAL_TOKENS])
-    with writing(target) as handle:
-        handle.write(tokenizer.to_str())
-    return tokenizer
+        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16" if native else "fp32"
 
 
 @dataclass(slots=True)
 class _Session:
-    recipe: Recipe
-    parts: ModelParts
+    work: Work
+    found: Opened
     training: Training
-    run: Path
-    folder: Path
-    identity: str
-    model: torch.nn.Module
-    family: ModuleType
-    settings: Any
-    encoder: Encoder
+    start: Start
+    model: Any
     team: Team
-    track: Track
-    say: Say
+    told: Told
+
+    @property
+    def precision(self) -> str:
+        return precision(self.training.precision, self.team.device)
+
+    @property
+    def materials(self) -> Materials:
+        work = self.work
+        return Materials(work.recipe, self.training, self.start, work.run, work.folder, self.team, self.told.track)
 
     def all_stages(self) -> Trained:
         """Every stage in order; then what came out."""
-        with EnergyMeter(self.training.country) if self.team.leads else nullcontext() as energy:
+        ledger = self.work.folder / "energy.jsonl"
+        with EnergyMeter(self.training.country, ledger) if self.team.leads else nullcontext() as energy:
             read = energy.read if energy else lambda: (0.0, 0.0)
-            stages = [self.stage(number, stage, read) for number, stage in enumerate(self.training.stages)]
-        return Trained(self._published(), self._records(), self._counts(stages, energy.method if energy else ""))
+            counted = [self.stage(number, stage, read) for number, stage in enumerate(self.training.stages)]
+        if self.precision == "bf16" and self.team.device.type == "cuda":
+            self.model.to(torch.bfloat16)  # as checkpoints are published; what trained was float32
+        records = [line for number in range(len(counted)) for line in read_records(self.stage_folder(number))]
+        return Trained(self.published(self.training.stages[-1]), records, self._counts(counted, energy))
 
-    def _published(self) -> Published:
-        tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))  # without the placeholder
-        spoken = Spoken(self.training.prompt, self.training.variant, self.recipe.language)
-        pen = Pen(self.training.marks.width, self.training.marks.alpha)
-        return Published(self.model, tokenizer, self.parts.family, self.settings, spoken, pen)
-
-    def _records(self) -> list[dict[str, Any]]:
-        folders = [self.stage_folder(number) for number in range(len(self.training.stages))]
-        return [line for folder in folders for line in loop.read_records(folder)]
-
-    def _counts(self, stages: list[dict[str, float]], energy_method: str) -> dict[str, Any]:
-        totals = {name: sum(counters[name] for counters in stages) for name in loop.COUNTERS}
-        counts: dict[str, Any] = {
-            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
-            "parameters_by_role": _sizes(self.model, self.family),
-            "vocabulary": self.model.get_input_embeddings().num_embeddings,  # type: ignore[operator]
-            "precision": precision(self.training.precision),
-            "energy_method": energy_method,
-            "stages": {stage.name: found for stage, found in zip(self.training.stages, stages, strict=True)},
-            "total": totals,
-        }
-        if energy_method != "not measured":
-            counts |= {"energy_kwh": totals["energy_kwh"], "co2_g": totals["co2_g"]}
-        return counts
+    def published(self, stage: TrainStage) -> Published:
+        """The model as it stands, with how a stage spoke to it and showed it pictures."""
+        start, materials, (prompt, variant) = self.start, self.materials, spoken(self.training, stage)
+        said, settings = Spoken(prompt, variant, self.work.recipe.language), materials.settings(stage)
+        return Published(self.model, start.tokenizer, start.family_name, settings, said, materials.pen)
 
     def stage_folder(self, number: int) -> Path:
-        return self.folder / f"{number + 1}-{self.training.stages[number].name}"
+        return self.work.folder / f"{number + 1}-{self.training.stages[number].name}"
 
-    def stage(self, number: int, stage: TrainStage, energy: Callable[[], tuple[float, float]]) -> dict[str, float]:
+    def stage(self, number: int, stage: TrainStage, energy: Energy) -> dict[str, float]:
         """Run one stage, or take over what it left when it is finished; returns its counters."""
-        meter = loop.Meter(energy)
-        folder = self.stage_folder(number)
+        meter, folder = Meter(energy), self.stage_folder(number)
         folder.mkdir(parents=True, exist_ok=True)
-        if self.team.in_turn(lambda: checkpoints.steps_done(folder)) == stage.steps:
-            self.say(f"  [green]✓[/] {stage.name}: finished before")
-            return self._taken_over(folder)
-        torch.manual_seed(self.recipe.seed + number)
-        learner, batches = self._learner(number, stage)
-        roles = {role: [f"model.{name}" for name in names] for role, names in self.family.roles(self.model).items()}
-        roles["vision"] += learner.head_names  # a patch head learns with the tower it judges
-        trained = groups(learner.module, roles, stage)
-        freeze_all_but(learner.module, trained)
-        self._describe(stage, learner.module, trained)
+        torch.manual_seed(self.work.recipe.seed + number)
+        self._keep_in_half(number)
+        ready = prepare(self.model, self.start.family, stage, self.start.new_rows, self.training.sharding)
+        if self.found.adapter and stage.adapter:
+            ready.load_adapter(self.found.adapter)
+        finished = self.team.in_turn(lambda: self._finished(folder))
+        if finished:
+            self.told.say(f"  [green]✓[/] {stage.name}: finished before")
+            self._take_over(finished)
+            counters = dict(finished.counters)
+        else:
+            counters = self._train(number, stage, ready, meter)
+        self._take_best(number, folder)
+        if ready.adapter and self.team.leads:
+            ready.save_adapter(self.work.folder / "adapter", self.found.base)
+        ready.finish()
+        return counters
+
+    def _finished(self, folder: Path) -> checkpoints.Checkpoint | None:
+        """The last checkpoint of a stage that was trained to its end."""
+        planned = read_json(folder / PLAN) if (folder / PLAN).exists() else {"steps": None}
+        done = checkpoints.steps_done(folder)
+        return checkpoints.newest(folder, self.found.identity) if done and done == planned["steps"] else None
+
+    def _take_over(self, checkpoint: checkpoints.Checkpoint) -> None:
+        """What a checkpoint learned; a patch head is not taken over, it was thrown away."""
+        holder = torch.nn.ModuleDict({"model": self.model})
+        learned = {name: tensor for name, tensor in checkpoint.weights.items() if name.startswith("model.")}
+        state.take_over(holder, learned)
+
+    def _take_best(self, number: int, folder: Path) -> None:
+        """What comes out of the last stage is the checkpoint that its judge liked best."""
+        best = checkpoints.best(folder) if number == len(self.training.stages) - 1 else None
+        if best and best[0] != checkpoints.steps_done(folder):
+            self.told.say(f"  the best checkpoint is that of step {best[0]:,} ({best[1]:.3f})")
+            self._take_over(checkpoints.read(checkpoints.path_of(folder, best[0]), self.found.identity))
+
+    def _train(self, number: int, stage: TrainStage, ready: Prepared, meter: Meter) -> dict[str, float]:
+        """The stage's steps, from where they were interrupted."""
+        self.model.to(self.team.device)
+        material, folder = self.materials.of(number, self.model, self.precision), self.stage_folder(number)
+        warmup = stage.warmup(material.steps)
+        if self.team.leads:
+            write_json(folder / PLAN, {"steps": material.steps, "warmup": warmup, "told": material.told})
+        learner = self._learner(stage, material)
+        roles = {role: [f"model.{name}" for name in names] for role, names in ready.roles.items()}
+        if learner.head_names:
+            roles["vision"] += learner.head_names  # a patch head learns with the tower it judges
+        trained = groups(learner, roles, stage)
+        freeze_all_but(learner, trained)
+        self._describe(stage, material, learner, trained)
+        judge, best = self.told.judge, self.training.best
+        last = number == len(self.training.stages) - 1
         job = loop.Job(
             stage=stage,
             learner=learner,
             groups=trained,
-            batches=batches,
+            batches=material.batches,
             folder=folder,
-            identity=self.identity,
+            identity=self.found.identity,
             workers=self.training.workers,
-            precision=precision(self.training.precision),
+            precision=self.precision,
             checkpoint_seconds=self.training.checkpoint_seconds,
             meter=meter,
+            total=material.steps,
+            warmup=warmup,
             team=self.team,
+            sharding=self.training.sharding,
+            keep=self.training.keep,
+            checkpoint_steps=self.training.checkpoint_steps,
+            judge=(lambda step: judge(self.published(stage), stage.name, step)) if judge and best and last else None,
+            judge_every=best.every if best else 0,
         )
-        for _ in self.track(loop.steps(job), f"train {stage.name}", stage.steps):
-            pass
+        for line in self.told.track(loop.steps(job), f"train {stage.name}", material.steps):
+            self.told.record(line)
+        if isinstance(learner, AnswerLearner):
+            learner.release()
         return job.counters
 
-    def _taken_over(self, folder: Path) -> dict[str, float]:
-        """The weights of a finished stage, without preparing again what it saw; returns its counters."""
-        finished = self.team.in_turn(lambda: checkpoints.newest(folder, self.identity))
-        assert finished  # there is a checkpoint of its last step
-        named = {name.removeprefix("model."): t for name, t in finished.weights.items() if name.startswith("model.")}
-        checkpoints.load_strictly(self.model, named)  # a patch head is not taken over: it was thrown away
-        return dict(finished.counters)
-
-    def _learner(
-        self, number: int, stage: TrainStage
-    ) -> tuple[AnswerLearner | PatchLearner, torch.utils.data.Dataset[Any]]:
-        """What the stage trains, and the batches it sees."""
-        samples = self._samples(stage.mixture)
+    def _learner(self, stage: TrainStage, material: Material) -> AnswerLearner | PatchLearner:
+        family, settings, kernels = self.start.family, self.materials.settings(stage), self.training.kernels
         if stage.objective == "patches":
-            labelled = labelled_pictures(self.track(samples, f"boxes of {stage.mixture}", len(samples)))
-            order = self._share(packs.pack_order(len(labelled), stage.batch, stage.steps, self.recipe.seed))
-            learner = PatchLearner(self.model, self.family, self.settings, len(class_names(labelled)))
-            seed, augment = self.recipe.seed + self.team.rank, stage.augment
-            return learner, PatchBatches(labelled, order, self.parts.family, self.settings, augment, seed)
-        encoded = self._encoded(stage.mixture, samples)
-        lengths = encoded.lengths()
-        planned = packs.plan_packs(lengths, self.training.max_tokens)
-        share = packs.fill(planned, lengths, self.training.max_tokens)
-        epochs = stage.steps * stage.batch / len(planned)
-        self.say(f"  {len(lengths)} documents in {len(planned)} packs, {share:.1%} full; {epochs:.1f} epochs")
-        order = self._share(packs.pack_order(len(planned), stage.batch, stage.steps, self.recipe.seed))
-        pad = self.encoder.tokenizer.token_to_id(vocabulary.PAD) or 0
-        seen = None if "vision" in stage.trains else self._features(number)
-        family = self.parts.family
-        batches = PackedBatches(encoded, samples, planned, order, family, self.settings, pad, seen)
-        return AnswerLearner(self.model, self.family, self.settings), batches
+            return PatchLearner(self.model, family, settings, material.classes)
+        if kernels == "liger":
+            apply_liger(self.model)
+        cached = material.cached
+        return AnswerLearner(self.model, family, settings, self.team.size > 1, cached, kernels)
 
-    def _share(self, order: np.ndarray) -> np.ndarray:
-        """This process's part of every step: (steps, batch / processes)."""
-        return order[:, self.team.rank :: self.team.size]
+    def _keep_in_half(self, number: int) -> None:
+        """On a GPU, what no stage from here on trains itself is kept in bf16: half the memory, no casts in a step."""
+        if self.precision != "bf16" or self.team.device.type != "cuda":
+            return
+        later = self.training.stages[number:]
+        learn = {
+            role for stage in later for role in stage.trains if not (stage.adapter and role in stage.adapter.roles)
+        }
+        parameters = dict(self.model.named_parameters())
+        for role, names in self.start.family.roles(self.model).items():
+            for name in names if role not in learn else ():
+                if parameters[name].dtype == torch.float32:
+                    parameters[name].data = parameters[name].data.to(torch.bfloat16)
 
-    def _features(self, number: int) -> FeatureCache:
-        """What the frozen tower sees in all pictures from here on, looked at once for all stages that follow."""
-        stages = self.training.stages
-        trained_before = sum("vision" in stage.trains for stage in stages[:number])
-        mixtures = dict.fromkeys(stage.mixture for stage in stages if "vision" not in stage.trains)
-        pictures = [looked for name in mixtures for sample in self._samples(name) for looked in self._looked(sample)]
-        folder, exact = self.folder / f"features-{trained_before}", precision(self.training.precision)
-        workers = max(self.training.workers + 1, self.training.processes)  # this process only waits meanwhile
-        return self.team.in_turn(
-            lambda: features.build(
-                folder, pictures, self.model, self.parts.family, self.settings, exact, workers, self.track
-            )
-        )
-
-    def _looked(self, sample: Sample) -> Iterable[Looked]:
-        """Every picture of a sample, and how it is looked at."""
-        return zip(sample.media, views_of(sample.media, self.family, self.settings), strict=True)
-
-    def _samples(self, mixture: str) -> SampleFile:
-        return SampleFile(self.run / "mix" / f"{mixture}.jsonl", self.run)
-
-    def _encoded(self, mixture: str, samples: SampleFile) -> EncodedSet:
-        folder = self.folder / f"tokens-{mixture}"
-
-        def made() -> EncodedSet:
-            found = encode.load(folder)
-            if found is None:
-                share = self.training.isolate_questions
-                found = encode.encode_set(samples, range(len(samples)), self.encoder, share, self.track)
-                encode.save(found, folder)
-            return found
-
-        return self.team.in_turn(made)
-
-    def _describe(self, stage: TrainStage, module: torch.nn.Module, trained: list[Group]) -> None:
-        table = Table(title=f"{stage.name}: {stage.steps} steps", title_justify="left", box=None)
+    def _describe(self, stage: TrainStage, material: Material, module: torch.nn.Module, trained: list[Group]) -> None:
+        self.told.say(f"  {stage.mixture}: {material.told}")
+        table = Table(title=f"{stage.name}: {material.steps:,} steps", title_justify="left", box=None)
         rows = list(describe(module, trained))
         for column in rows[0]:
             table.add_column(column, justify="left" if column in ("role", "optimizer") else "right")
         for row in rows:
             table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()))
-        self.say(table)
+        self.told.say(table)
+
+    def _counts(self, counted: list[dict[str, float]], energy: EnergyMeter | None) -> dict[str, Any]:
+        totals = {name: sum(counters[name] for counters in counted) for name in loop.COUNTERS}
+        parameters = {name: parameter.numel() for name, parameter in self.model.named_parameters()}
+        roles = self.start.family.roles(self.model).items()
+        method = energy.method if energy else ""
+        counts: dict[str, Any] = {
+            "parameters": sum(parameters.values()),
+            "parameters_by_role": {role: sum(parameters[name] for name in names) for role, names in roles},
+            "vocabulary": self.model.get_input_embeddings().num_embeddings,
+            "precision": self.precision,
+            "device": self.team.device.type,
+            "processes": self.team.size,
+            "energy_method": method,
+            "stages": {stage.name: found for stage, found in zip(self.training.stages, counted, strict=True)},
+            "total": totals,
+        }
+        if method != "not measured":
+            counts |= {"energy_kwh": totals["energy_kwh"], "co2_g": totals["co2_g"]}
+        return counts

@@ -1,5 +1,6 @@
 """What every family must keep, asked of every file of the folder: a new family is tested by being there."""
 
+import copy
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from olhar.families import views_of as views_of_media
 from olhar.families._checkpoint import read_sidecar, sidecar
 from olhar.families._writing import SIDECAR
 from olhar.prompts import prompt, with_placeholder
+from olhar.training import attention
+from olhar.training.layout import Segments
 
 FAMILIES = names("families")
 SIDE, PATCH, HIDDEN = 56, 14, 32
@@ -179,15 +182,18 @@ def test_a_packed_question_is_the_question_alone(checkpoint: Checkpoint, shown: 
     """Two documents in one row, positions restarting, each hidden from the other (arXiv:2107.02027)."""
     embeddings = [asked(checkpoint, question(media, shown))[1] for media in (("wide",), ("video",))]
     lengths = [e.shape[1] for e in embeddings]
-    document = torch.repeat_interleave(torch.arange(2), torch.tensor(lengths))
-    seen = (document[:, None] == document) & torch.ones(sum(lengths), sum(lengths)).tril().bool()
-    mask = torch.zeros(seen.shape).masked_fill(~seen, -1e9)[None, None]
+    bounds = np.cumsum([0, *lengths])
+    segments = Segments(bounds, np.zeros((2, 2), dtype=np.int64), bounds[[0, -1]])
     positions = torch.cat([torch.arange(length) for length in lengths])[None]
-    family, model = checkpoint.family, checkpoint.model
+    family, model = checkpoint.family, copy.deepcopy(checkpoint.model)
+    attention.install(model)
     with torch.no_grad():
-        packed = family.hidden_states(model, torch.cat(embeddings, 1), mask, positions)
-        alone = [model.model.language_model(inputs_embeds=e, use_cache=False).last_hidden_state for e in embeddings]
+        packed = family.hidden_states(model, torch.cat(embeddings, 1), segments, positions)
+        language = checkpoint.model.model.language_model
+        alone = [language(inputs_embeds=e, use_cache=False).last_hidden_state for e in embeddings]
     assert torch.allclose(packed, torch.cat(alone, 1), atol=1e-5)
+    with pytest.raises(RuntimeError):  # any other attention would mix the two up
+        family.hidden_states(checkpoint.model, torch.cat(embeddings, 1), segments, positions)
 
 
 def test_the_lines_for_a_card_ask_as_we_do(

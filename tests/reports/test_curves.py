@@ -77,3 +77,53 @@ def test_nothing_to_draw_is_a_defect(tmp_path: Path) -> None:
         curves.skills_chart([score("name", 0.2, "majority")], tmp_path / "x.png")
     with pytest.raises(ValueError, match="two scores of name"):
         curves.skills_chart([score("name", 0.2), score("name", 0.3, split="style")], tmp_path / "x.png")
+
+
+def run_steps(stage: str, count: int, each: float = 0.5) -> list[dict[str, Any]]:
+    """Records of a training stage: 1,000 real tokens a step, ``each`` seconds a step."""
+    rows = [{**row, "tokens": 1000, "fill": 0.9, "memory_gib": 3.0} for row in steps(stage, count)]
+    return [{**row, "seconds": round(10 + row["step"] * each, 2)} for row in rows]
+
+
+def test_a_run_has_two_pictures_with_what_was_measured(tmp_path: Path) -> None:
+    curves.run_curves(run_steps("align", 30) + run_steps("instruct", 20), tmp_path)
+    assert coloured(tmp_path / "loss.png", curves.BLUE) > 0
+    assert all(coloured(tmp_path / "speed.png", colour) > 100 for colour in (curves.BLUE, curves.SKY, curves.AMBER))
+    whole = picture_height(tmp_path / "speed.png")
+    curves.run_curves(steps("align", 30), tmp_path)  # an older log: no fill, no memory
+    assert picture_height(tmp_path / "speed.png") < whole and coloured(tmp_path / "speed.png", curves.AMBER) == 0
+
+
+def picture_height(path: Path) -> int:
+    with Image.open(path) as picture:
+        return picture.height
+
+
+@pytest.mark.parametrize("records", [run_steps("align", 1), [{"stage": "s", "step": 1, "loss": 1.0}]])
+def test_one_step_is_drawn(records: list[dict[str, Any]], tmp_path: Path) -> None:
+    curves.run_curves(records, tmp_path)
+    assert coloured(tmp_path / "loss.png", curves.BLUE) > 30
+
+
+def test_speed_is_that_of_the_steps_around() -> None:
+    records = run_steps("align", 100, each=0.5)
+    slow = [{**row, "seconds": row["seconds"] + max(0, row["step"] - 50) * 1.5} for row in records]  # 2 s a step
+    speeds = curves._speeds(slow)
+    assert speeds[20] == pytest.approx(2000) and speeds[80] == pytest.approx(500)
+    assert curves._speeds([{"tokens_per_second": 7.0}, {}])[0] == 7.0, "an older log knows the mean only"
+    quick = [{**row, "seconds": 0.01} for row in records]
+    assert set(curves._speeds(quick)) == {9.0}, "seconds that cannot be told apart give no speed"
+
+
+def test_smoothing_leaves_out_what_is_no_number() -> None:
+    values = [1.0] * 200
+    values[100] = math.nan
+    assert curves._smoothed(values) == [1.0] * 200
+
+
+def test_a_long_line_is_thinned_and_keeps_its_spikes() -> None:
+    values = [1.0] * 20_000
+    values[12_345] = 9.0
+    shown, numbers = curves._thinned(range(1, 20_001), values)
+    assert len(shown) <= 2 * curves.SPANS and (12_346, 9.0) in list(zip(shown, numbers, strict=True))
+    assert list(shown) == sorted(shown)

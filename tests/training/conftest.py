@@ -1,11 +1,14 @@
 """A small world on disk, an untrained model of a few thousand parameters, and the samples encoded for it."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer
@@ -20,6 +23,7 @@ from olhar.prompts import prompt, special_tokens, with_placeholder
 from olhar.sources import Request, world
 from olhar.training import vocabulary
 from olhar.training.encode import EncodedSet, encode_set
+from olhar.training.layout import Row, lay_out
 
 PARTS = ModelParts(
     family="internvl",
@@ -64,9 +68,12 @@ class Bench:
                 out.write(sample)
         return SampleFile(self.root / name, self.root)
 
-    def encoded(self, samples: SampleFile | None = None, share: bool = True) -> EncodedSet:
+    def encoded(self, samples: SampleFile | None = None, share: bool = True, **changes: Any) -> EncodedSet:
+        """The samples encoded in a folder of its own; ``changes`` of what ``encode_set`` is given."""
+        folder = Path(tempfile.mkdtemp(dir=self.root))
+        given = {"max_tokens": 10_000, "overlong": "reject", "workers": 0, "track": untracked} | changes
         samples = self.samples if samples is None else samples
-        return encode_set(samples, range(len(samples)), self.encoder, share, untracked)
+        return encode_set(samples, self.encoder, share_images=share, **{"folder": folder} | given)
 
 
 def spoken(name: str, question: str, answer: str) -> Sample:
@@ -93,6 +100,42 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     settings = family.settings(PARTS)
     encoder = Encoder(form, None, with_placeholder(tokenizer), family, settings)
     return Bench(root, SampleFile(root / "samples.jsonl", root), tokenizer, family, settings, encoder)
+
+
+def _by_hand(ids: Any, trained: Any, starts: Any, groups: Any, after_images: Any = 0) -> EncodedSet:
+    """An encoded set without pictures, a row a sample."""
+    starts, trained = np.asarray(starts), np.asarray(trained, dtype=bool)
+    samples = len(starts) - 1
+    pairs = pairwise(starts.tolist())
+    labelled = np.asarray([trained[start:end][1:].sum() for start, end in pairs], dtype=np.int32)
+    nothing = np.zeros(samples, dtype=np.int32)
+    return EncodedSet(
+        ids=np.asarray(ids, dtype=np.int32),
+        trained=trained,
+        starts=starts,
+        rows=np.arange(samples),
+        after_images=nothing + np.asarray(after_images, dtype=np.int32),
+        groups=np.asarray(groups),
+        tiles=nothing,
+        image_tokens=nothing,
+        labelled=labelled,
+        shown=np.zeros((samples, 3), dtype=np.int32),
+    )
+
+
+def _whole(encoded: EncodedSet, *packs: Any, weighting: Any = "token") -> Row:
+    """Packs, given as whole documents, as one row."""
+    return lay_out(encoded, [encoded.spans()[np.asarray(pack, dtype=int)] for pack in packs], weighting)
+
+
+@pytest.fixture(scope="session")
+def by_hand() -> Callable[..., EncodedSet]:
+    return _by_hand
+
+
+@pytest.fixture(scope="session")
+def whole() -> Callable[..., Row]:
+    return _whole
 
 
 @pytest.fixture

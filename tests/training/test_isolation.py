@@ -1,184 +1,217 @@
-"""A packed sample is computed exactly as if it were alone, with plain transformers as the judge."""
+"""A packed sample is computed exactly as if it were alone, in every family, with plain transformers as the judge."""
 
-from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
-from olhar.core.types import ImageRef, Sample, Turn, VideoRef
-from olhar.families import EncodedSample, normalised
-from olhar.training.batches import Batch, Layout, collate, lay_out
-from olhar.training.encode import EncodedSet
-from olhar.training.objectives import AnswerLearner, answer_loss, packed_hidden_states
+from olhar.core.choices import names
+from olhar.core.types import VideoRef
+from olhar.families import normalised
+from olhar.training import attention
+from olhar.training.batches import Batch, Segments
+from olhar.training.objectives import packed_hidden_states
+from tests.training.packed import Packs, packed
 
-IGNORED = -100
 TOLERANCE = 1e-5
 
 
-def alone(bench: Any, model: Any, sample: Sample) -> tuple[EncodedSample, torch.Tensor, torch.Tensor]:
-    """A sample through ``model(input_ids, pixel_values)``: its ids, logits (tokens, vocabulary), and loss."""
-    encoded = bench.encoder.sample(sample)
-    ids = torch.tensor([encoded.ids])
-    labels = torch.where(torch.tensor([encoded.trained]), ids, IGNORED)
-    inputs = {"input_ids": ids, "labels": labels}
-    _, pixels = bench.looked(sample)
-    if len(pixels):
-        inputs["pixel_values"] = normalised(pixels, bench.settings)
+@pytest.fixture(scope="module", params=names("families"))
+def packs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Packs:
+    return packed(request.param, tmp_path_factory.mktemp("packs"))
+
+
+def merged(segments: Segments) -> Segments:
+    """A leak: the whole row is one document."""
+    return replace(segments, bounds=segments.bounds[[0, -1]], prefix=np.zeros((1, 2), dtype=np.int64))
+
+
+def unshared(segments: Segments) -> Segments:
+    """Another: no question sees its images."""
+    return replace(segments, prefix=np.zeros_like(segments.prefix))
+
+
+def logits(packs: Packs, batch: Batch) -> torch.Tensor:
+    packs.learner()
     with torch.no_grad():
-        done = model(**inputs)
-    return encoded, done.logits[0], done.loss
-
-
-def packed(bench: Any, encoded: EncodedSet, packs: Sequence[Sequence[int]]) -> tuple[list[Layout], Batch]:
-    layouts = [lay_out(encoded, pack) for pack in packs]
-    pairs, pixels = bench.looked(*(bench.samples[row] for layout in layouts for row in layout.rows))
-    return layouts, collate(layouts, 0, pixels=pixels, views=[view for _, view in pairs])
-
-
-def places(encoded: EncodedSet, packs: Sequence[Sequence[int]]) -> dict[int, tuple[int, list[int]]]:
-    """Where every sample's tokens lie: sample -> (row of the batch, columns), by counting alone."""
-    found = {}
-    for row, pack in enumerate(packs):
-        offset = 0
-        for document in pack:
-            first, last = encoded.groups[document], encoded.groups[document + 1]
-            prefix = list(range(offset, offset + encoded.after_images[first]))
-            offset += len(prefix)
-            for sample in range(first, last):
-                rest = int(encoded.starts[sample + 1] - encoded.starts[sample]) - len(prefix)
-                found[sample] = (row, [*prefix, *range(offset, offset + rest)])
-                offset += rest
+        hidden = packed_hidden_states(packs.model, packs.family, packs.settings, batch)
+        found: torch.Tensor = packs.model.get_output_embeddings()(hidden)
     return found
 
 
-def packs_of(encoded: EncodedSet) -> list[list[int]]:
-    """All documents in two packs of unequal length, in an order that is not theirs."""
-    order = np.random.default_rng(0).permutation(encoded.documents).tolist()
-    return [order[: len(order) // 3], order[len(order) // 3 :]]
-
-
-def test_the_samples_cover_every_kind(bench: Any) -> None:
-    samples, encoded = list(bench.samples), bench.encoded()
+def test_the_samples_cover_every_kind(packs: Packs) -> None:
+    samples, encoded = list(packs.samples), packs.encoded
     assert any(isinstance(ref, VideoRef) for sample in samples for ref in sample.media)
     assert any(not sample.media for sample in samples) and any(len(sample.media) == 2 for sample in samples)
-    assert np.diff(encoded.groups).max() >= 3, "no document of several questions"
+    assert sorted(np.diff(encoded.groups).tolist())[-2:] == [2, 3], "no document of several questions"
 
 
-@pytest.mark.parametrize("share", [True, False], ids=["shared images", "own images"])
-@pytest.mark.parametrize("attention", ["eager", "sdpa"])
-def test_packed_logits_are_those_of_the_sample_alone(bench: Any, share: bool, attention: str) -> None:
-    model, encoded = bench.model().eval(), bench.encoded(share=share)
-    model.set_attn_implementation(attention)
-    packs = packs_of(encoded)
-    _, batch = packed(bench, encoded, packs)
-    with torch.no_grad():
-        hidden = packed_hidden_states(model, bench.family, bench.settings, batch)
-        logits = model.get_output_embeddings()(hidden)
-    worst = 0.0
-    found = places(encoded, packs)
-    assert sorted(found) == list(range(len(bench.samples)))
-    for sample, (row, columns) in found.items():
-        single, expected, _ = alone(bench, model, bench.samples[int(encoded.rows[sample])])
-        assert batch.ids[row, columns].tolist() == single.ids
-        worst = max(worst, float((logits[row, columns] - expected).abs().max()))
+@pytest.mark.parametrize("short", [attention.SHORT, 0], ids=["together", "one by one"])
+def test_packed_logits_are_those_of_the_sample_alone(packs: Packs, short: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "SHORT", short)
+    batch, places, worst = packs.batch(), packs.places(), 0.0
+    found = logits(packs, batch)
+    assert sorted(places) == list(range(len(packs.samples)))
+    for sample, columns in places.items():
+        with torch.no_grad():
+            ids, _, judged = packs.alone(packs.samples[int(packs.encoded.rows[sample])])
+        assert batch.ids[columns].tolist() == ids
+        worst = max(worst, float((found[columns] - judged.logits[0]).abs().max()))
     assert worst <= TOLERANCE
-    assert expected.abs().max() > 0.1, "logits too small to tell anything"
+    assert judged.logits.abs().max() > 0.01, "logits too small to tell anything"
 
 
-def test_pictures_and_neighbours_do_reach_the_logits(bench: Any) -> None:
-    """The isolation test would notice: other pixels change the logits, a mask without isolation does too."""
-    model, encoded = bench.model().eval(), bench.encoded()
-    _, batch = packed(bench, encoded, packs_of(encoded))
+@pytest.mark.parametrize("leak", [merged, unshared])
+def test_a_leak_would_be_seen(packs: Packs, leak: Any) -> None:
+    batch = packs.batch()
+    assert (logits(packs, batch) - logits(packs, replace(batch, segments=leak(batch.segments)))).abs().max() > 1e-2
+
+
+def test_pictures_reach_the_logits(packs: Packs) -> None:
+    batch = packs.batch()
     assert batch.pixels is not None
-    everything, dimmed = torch.tril(torch.ones_like(batch.mask)), batch.pixels.div(4, rounding_mode="floor")
+    dark = replace(batch, pixels=batch.pixels.div(4, rounding_mode="floor"))
+    assert (logits(packs, batch) - logits(packs, dark)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(("weighting", "exponent"), [("token", 0), ("sample", -1), ("square", -0.5)])
+def test_the_packed_loss_is_the_weighted_sum_of_single_losses(packs: Packs, weighting: str, exponent: float) -> None:
+    """The class says the mean over a sample's labelled tokens."""
+    batch, total, weight = packs.batch(weighting), 0.0, 0.0
     with torch.no_grad():
-        right, leaking, dark = (
-            packed_hidden_states(model, bench.family, bench.settings, changed)
-            for changed in (batch, replace(batch, mask=everything), replace(batch, pixels=dimmed))
-        )
-    assert (right - leaking).abs().max() > 1e-2 and (right - dark).abs().max() > 1e-2
+        loss, _ = packs.learner()(batch)
+        for sample in packs.samples:
+            _, trained, judged = packs.alone(sample)
+            count = int(trained.sum())
+            total, weight = total + float(judged.loss) * count * count**exponent, weight + count * count**exponent
+    assert abs(batch.weight - weight) <= TOLERANCE
+    assert abs(float(loss) / weight - total / weight) <= TOLERANCE
 
 
-@pytest.mark.parametrize("share", [True, False])
-def test_packed_loss_is_the_mean_over_tokens_of_single_losses(bench: Any, share: bool) -> None:
-    model, encoded = bench.model().eval(), bench.encoded(share=share)
-    _, batch = packed(bench, encoded, packs_of(encoded))
+@pytest.mark.parametrize("recomputed", [False, True], ids=["kept", "recomputed"])
+def test_packed_gradients_are_those_of_the_samples_alone(packs: Packs, recomputed: bool) -> None:
+    """Of every parameter, tower and connector too; also where activations are computed again backwards."""
+    batch, learner = packs.batch(), packs.learner()
+    layers = packs.model.model.language_model.layers if recomputed else []
+    for layer in layers:
+        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+    (learner(batch)[0] / batch.weight).backward()
+    for layer in layers:
+        del layer.forward
+    for sample in packs.samples:
+        _, trained, judged = packs.alone(sample)
+        (judged.loss * int(trained.sum()) / batch.weight).backward()
+    worst = 0.0
+    for one, other in zip(packs.model.parameters(), packs.judge.parameters(), strict=True):
+        assert (one.grad is None) == (other.grad is None)
+        worst = max(worst, 0.0 if one.grad is None else float((one.grad - other.grad).abs().max()))
+    packs.model.zero_grad(), packs.judge.zero_grad()
+    assert worst <= TOLERANCE
+
+
+def test_batches_add_up(packs: Packs) -> None:
+    """Documents in two micro-batches: the sums are those of one."""
+    learner, half = packs.learner(), packs.encoded.documents // 2
     with torch.no_grad():
-        loss = answer_loss(model, bench.family, bench.settings, batch)
-    total = weight = 0.0
-    for sample in bench.samples:
-        single, _, mean = alone(bench, model, sample)
-        total, weight = total + float(mean) * sum(single.trained), weight + sum(single.trained)
-    assert weight == len(batch.targets)
-    assert abs(float(loss) - total / weight) <= TOLERANCE
-
-
-def test_only_answers_are_targets(bench: Any) -> None:
-    """What is learned, decoded, is the answer of a sample and its end token; nothing else and all of them."""
-    encoded = bench.encoded()
-    packs = packs_of(encoded)
-    layouts, batch = packed(bench, encoded, packs)
-    learned = []
-    for layout in layouts:
-        labelled = np.nonzero(layout.predictor >= 0)[0]
-        for run in np.split(labelled, np.nonzero(np.diff(labelled) > 1)[0] + 1):
-            learned.append(bench.tokenizer.decode(layout.ids[run].tolist(), skip_special_tokens=False))
-    assert sorted(learned) == sorted(f" {sample.turns[1].text}</s>" for sample in bench.samples)
-    assert batch.targets.tolist() == [int(i) for layout in layouts for i in layout.ids[layout.predictor >= 0]]
-    image = bench.tokenizer.token_to_id(bench.family.IMAGE_TOKEN)
-    assert image not in batch.targets.tolist()
-
-
-def test_a_first_token_is_never_predicted_from_the_document_before(bench: Any) -> None:
-    """Even where it is trained: alone it would have nothing to be predicted from."""
-    ids = np.arange(6, dtype=np.int32)
-    starts, rows = np.array([0, 3, 6]), np.array([0, 1])
-    everything = np.ones(6, dtype=bool)
-    encoded = EncodedSet(ids, everything, starts, rows, np.zeros(2, dtype=np.int32), np.array([0, 1, 2]))
-    assert lay_out(encoded, [0, 1]).predictor.tolist() == [-1, 0, 1, -1, 3, 4]
-
-
-def test_what_precedes_the_images_is_shared_only_where_it_is_the_same(bench: Any) -> None:
-    """Two conversations on the same pictures whose last one comes after different words."""
-    refs = [ref for sample in bench.samples for ref in sample.media if isinstance(ref, ImageRef)][:2]
-
-    def talk(name: str, first: str) -> Sample:
-        turns = (
-            Turn("user", (refs[0], first)),
-            Turn("assistant", ("um",)),
-            Turn("user", (refs[1], "e?")),
-            Turn("assistant", ("dois",)),
+        whole, *parts = (
+            learner(packs.batch(documents=documents))[0]
+            for documents in (
+                range(packs.encoded.documents),
+                range(half),
+                range(half, packs.encoded.documents),
+            )
         )
-        return Sample(name, "pt", turns)
-
-    file = bench.file([talk("a", "cor?"), talk("b", "nome?"), talk("c", "nome?")], "talks.jsonl")
-    encoded = bench.encoded(file)
-    layout = lay_out(encoded, list(range(encoded.documents)))
-    found = places(encoded, [list(range(encoded.documents))])
-    for sample in range(3):
-        expected = bench.encoder.sample(file[int(encoded.rows[sample])]).ids
-        assert layout.ids[found[sample][1]].tolist() == expected, f"sample {sample} reads another one's words"
+    assert abs(float(whole - sum(parts))) <= TOLERANCE * float(whole)
 
 
-def test_a_step_trains_only_what_the_pack_holds(bench: Any) -> None:
-    """Gradients of a pack are those of its samples alone, weighted by their trained tokens."""
-    model, encoded = bench.model().eval(), bench.encoded()
-    packs = [[0, 1, 2]]
-    _, batch = packed(bench, encoded, packs)
-    AnswerLearner(model, bench.family, bench.settings).loss(batch)[0].backward()
-    got = model.get_input_embeddings().weight.grad.clone()
-    model.zero_grad()
-    rows = [int(encoded.rows[sample]) for sample in sorted(places(encoded, packs))]
-    for row in rows:
-        single = bench.encoder.sample(bench.samples[row])
-        ids, trained = torch.tensor([single.ids]), torch.tensor([single.trained])
-        _, pixels = bench.looked(bench.samples[row])
-        images = {"pixel_values": normalised(pixels, bench.settings)} if len(pixels) else {}
-        logits = model(input_ids=ids, **images).logits[0, :-1][trained[0, 1:]]
-        summed = functional.cross_entropy(logits, ids[0, 1:][trained[0, 1:]], reduction="sum")
-        (summed / len(batch.targets)).backward()
-    assert torch.allclose(got, model.get_input_embeddings().weight.grad, atol=TOLERANCE)
+def test_only_answers_are_targets(packs: Packs) -> None:
+    """What is learned, decoded, is the answers of a sample and their end tokens; nothing else and all of them."""
+    batch = packs.batch()
+    said = [turn.text for sample in packs.samples for turn in sample.turns if turn.role == "assistant"]
+    words = packs.encoder.tokenizer.decode(batch.targets.tolist(), skip_special_tokens=False)
+    assert sorted(words.split()) == sorted(f"{' </s> '.join(said)} </s>".split())
+    assert torch.equal(batch.weights, torch.ones(len(batch.targets)))
+
+
+def test_a_first_token_is_never_predicted_from_the_document_before(packs: Packs) -> None:
+    """Alone it would have nothing to be predicted from."""
+    batch = packs.batch()
+    assert (batch.positions == 0).sum() == packs.encoded.documents
+    firsts = set(torch.nonzero(batch.positions == 0).flatten().tolist())
+    trained = {
+        tokens[place]
+        for sample, tokens in packs.places().items()
+        for place in np.nonzero(packs.encoder.sample(packs.samples[int(packs.encoded.rows[sample])]).trained)[0]
+    }
+    assert not firsts & trained and len(trained) == batch.targets.numel()
+
+
+def test_a_loss_that_is_none_is_still_attached(packs: Packs) -> None:
+    """A process with nothing to learn from must still take part in the sum of gradients."""
+    text = next(
+        number for number in range(packs.encoded.documents) if not packs.encoded.tiles[packs.encoded.groups[number]]
+    )
+    batch = packs.batch(documents=[text])
+    nothing = torch.zeros(0, dtype=torch.int64)
+    silent = replace(batch, predictors=nothing, targets=nothing, weights=torch.zeros(0))
+    packs.learner(always_look=True)(silent)[0].backward()
+    read = {name for name, parameter in packs.model.named_parameters() if parameter.grad is not None}
+    packs.model.zero_grad()
+    packs.learner()(packs.batch())[0].backward()
+    learned = {name for name, parameter in packs.model.named_parameters() if parameter.grad is not None}
+    packs.model.zero_grad()
+    assert read == learned
+
+
+def test_looking_at_nothing_changes_nothing(packs: Packs) -> None:
+    text = next(
+        number for number in range(packs.encoded.documents) if not packs.encoded.tiles[packs.encoded.groups[number]]
+    )
+    batch, found = packs.batch(documents=[text]), []
+    assert batch.pixels is None
+    for options in ({}, {"always_look": True}, {"always_look": True, "cached": True}):
+        loss, _ = packs.learner(**options)(batch)
+        loss.backward()
+        looked = {
+            role: any(packs.model.get_parameter(name).grad is not None for name in of)
+            for role, of in packs.family.roles(packs.model).items()
+        }
+        found.append((float(loss.detach()), looked, packs.model.get_input_embeddings().weight.grad.clone()))
+        packs.model.zero_grad()
+    assert [looked["vision"] for _, looked, _ in found] == [False, True, False]
+    assert [looked["connector"] for _, looked, _ in found] == [False, True, True]
+    assert all(loss == found[0][0] and torch.equal(grad, found[0][2]) for loss, _, grad in found)
+
+
+def test_cached_features_are_the_tower_s(packs: Packs) -> None:
+    batch, learner = packs.batch(), packs.learner()
+    assert batch.pixels is not None
+    with torch.no_grad():
+        features = packs.family.patch_features(packs.model, normalised(batch.pixels, packs.settings))
+        looked = learner(batch)[0]
+        cached = learner(replace(batch, pixels=None, features=features.half()))[0]
+    assert abs(float(looked - cached)) / batch.weight <= 1e-3
+
+
+def test_generating_and_publishing_know_nothing_of_packing(packs: Packs, tmp_path: Path) -> None:
+    """Under training the model answers as ever (padding included), and no file names what trained it."""
+    learner = packs.learner()
+    ids = torch.randint(2, 7, (2, 5), generator=torch.Generator().manual_seed(0))
+    mask = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
+    asked = {"input_ids": ids, "attention_mask": mask, "max_new_tokens": 6, "do_sample": False, "pad_token_id": 1}
+    answers = [model.generate(**asked).tolist() for model in (packs.model, packs.judge)]
+    assert answers[0] == answers[1]
+    for model, name in ((packs.model, "packed"), (packs.judge, "plain")):
+        model.config.save_pretrained(tmp_path / name)
+    packed, plain = ((tmp_path / name / "config.json").read_text() for name in ("packed", "plain"))
+    assert packed == plain and "olhar" not in packed
+    learner.release()
+    parts = (packs.model.model.language_model, packs.model.model.vision_tower)
+    assert {part.config._attn_implementation for part in parts} == {"sdpa"}
+    with pytest.raises(RuntimeError):  # a model without it mixes nothing up in silence
+        packed_hidden_states(packs.model, packs.family, packs.settings, packs.batch())

@@ -10,7 +10,8 @@ from PIL import Image
 
 from olhar.core.errors import UserError
 from olhar.core.types import ImageRef, Sample, Turn, VideoRef
-from olhar.training.patches import Labelled, PatchBatches, class_names, labelled_pictures, recoloured
+from olhar.training.packs import Order
+from olhar.training.patches import Labelled, PatchBatch, PatchBatches, class_names, labelled_pictures, recoloured
 
 ORDER = np.array([[0, 1], [1, 0], [0, 0]])
 
@@ -35,8 +36,10 @@ def painted(tmp_path: Path) -> list[Labelled]:
     return found
 
 
-def batches(bench: Any, painted: list[Labelled], augment: bool, seed: int = 0, order: Any = ORDER) -> PatchBatches:
-    return PatchBatches(painted, order, "internvl", bench.settings, augment, seed)
+def batches(bench: Any, painted: list[Labelled], augment: bool, seed: int = 0, order: Any = ORDER) -> list[PatchBatch]:
+    """The one micro-batch of every step."""
+    made = PatchBatches(painted, order, "internvl", bench.settings, augment, seed)
+    return [part for step in range(len(made)) for part in made[step].parts]
 
 
 def test_a_patch_shows_what_its_centre_lies_in(bench: Any, painted: list[Labelled]) -> None:
@@ -90,11 +93,26 @@ def test_named_colours_keep_their_hue(bench: Any, tmp_path: Path) -> None:
 
 
 def test_a_step_is_the_same_in_any_order_and_differs_from_others(bench: Any, painted: list[Labelled]) -> None:
-    made, again = batches(bench, painted, True, seed=1), batches(bench, painted, True, seed=1)
-    later = again[2], again[0]
+    made = batches(bench, painted, True, seed=1)
+    again = PatchBatches(painted, ORDER, "internvl", bench.settings, True, 1)
+    later = again[2].parts[0], again[0].parts[0]
     assert made[0].pixels.equal(later[1].pixels) and made[2].pixels.equal(later[0].pixels)
     assert not made[0].pixels[0].equal(made[2].pixels[0])
     assert not made[0].pixels.equal(batches(bench, painted, True, seed=2)[0].pixels)
+
+
+def test_processes_share_the_pictures_of_a_step(bench: Any, painted: list[Labelled]) -> None:
+    order = Order(2, 5, 3, 0)
+    whole = PatchBatches(painted, order, "internvl", bench.settings, False, 0)
+    team = [PatchBatches(painted, order, "internvl", bench.settings, False, 0, rank, 2) for rank in range(2)]
+    for step in range(3):
+        parts = [batch[step] for batch in team]
+        assert [part.samples for part in parts] == [3, 2] and whole[step].weight == 5
+        assert sum(part.tokens for part in parts) == whole[step].tokens == whole[step].capacity == 5 * 16
+        shown = whole[step].parts[0].classes
+        assert shown[0::2].equal(parts[0].parts[0].classes) and shown[1::2].equal(parts[1].parts[0].classes)
+    with pytest.raises(UserError, match="5 pictures a step for 6 processes"):
+        PatchBatches(painted, order, "internvl", bench.settings, False, 0, 0, 6)
 
 
 def test_recolouring_by_nothing_keeps_grey_grey() -> None:

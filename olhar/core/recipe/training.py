@@ -36,7 +36,7 @@ class TrainStage(Part):
     batch: how many of ``unit`` a step learns from, on all processes together. A pack is filled with whole samples
         up to ``max_tokens``; ``samples`` draws that many and packs them anew at every step, as published recipes
         count. micro_batch: packs that a process takes through the model at once; default: all of its share.
-    packing: False gives every sample a pack of its own; steps then hold samples of like length.
+    packing: False gives every sample a pack of its own; micro-batches then hold samples of like length.
     weighting: what counts alike: every trained ``token``, every ``sample``, or the ``square`` root between them.
     prompt, variant, max_tokens, image: of this stage, where they differ from the recipe's.
     """

@@ -25,7 +25,8 @@ Pair = tuple[int, int]
 class Settings:
     """How pictures become tokens.
 
-    pinpoints: the canvases that an image is fitted into, as (height, width) in pixels, multiples of ``side``.
+    pinpoints: the canvases that an image is fitted into, as (height, width) in pixels, multiples of ``side``; with
+        none an image is only the whole of it, as in LLaVA-OneVision's alignment.
     max_tiles: an image's feature map is shrunk to about that many tiles if it has more.
     mean, std: of pixels in [0, 1].
     """
@@ -62,16 +63,20 @@ def described(settings: Settings) -> dict[str, Any]:
 class Tiles:
     """One image or video as tiles.
 
-    how: ``anyres`` is the whole image and the tiles of its canvas, ``padded`` the image made square, ``frames`` one
-        tile for each frame of a video.
+    how: ``anyres`` is the whole image and the tiles of its canvas, ``whole`` the first of these alone, ``padded`` the
+        image made square, ``frames`` one tile for each frame of a video.
     size: (width, height) of the image, or of a video's first frame.
     grid: (columns, rows) of tiles.
+    unpadded, shape: (columns, rows) of the grid's features when the canvas's padding is cut off, and when what is
+        left has been shrunk; of ``anyres`` only.
     """
 
-    how: Literal["anyres", "padded", "frames"]
+    how: Literal["anyres", "whole", "padded", "frames"]
     size: Pair
     grid: Pair
     budget: Budget
+    unpadded: Pair = (0, 0)
+    shape: Pair = (0, 0)
 
 
 def views(media: Sequence[Medium], settings: Settings) -> list[Tiles]:
@@ -86,11 +91,13 @@ def _view(medium: Medium, settings: Settings, alone: bool) -> Tiles:
         frames = len(medium.sizes)
         pooled = math.ceil(settings.patches / 2) ** 2
         return Tiles("frames", size, (1, 1), Budget(frames * pooled + 1, 0, frames))  # 1: the line break at its end
-    if not alone:
-        return Tiles("padded", size, (1, 1), Budget(whole + 1, 0, 1))
+    if not (alone and settings.pinpoints):
+        return Tiles("whole" if alone else "padded", size, (1, 1), Budget(whole + 1, 0, 1))
     columns, rows = grid = tile_grid(*size, settings)
-    wide, high = _feature_map(*size, grid, settings)
-    return Tiles("anyres", size, grid, Budget(whole + high * (wide + 1), 0, 1 + columns * rows))
+    unpadded = _unpadded(*size, grid, settings)
+    wide, high = shape = _shrunk(*unpadded, settings)
+    budget = Budget(whole + high * (wide + 1), 0, 1 + columns * rows)
+    return Tiles("anyres", size, grid, budget, unpadded, shape)
 
 
 def tile_grid(width: int, height: int, settings: Settings) -> Pair:
@@ -106,13 +113,18 @@ def tile_grid(width: int, height: int, settings: Settings) -> Pair:
     return wide // settings.side, high // settings.side
 
 
-def _feature_map(width: int, height: int, grid: Pair, settings: Settings) -> Pair:
-    """(columns, rows) of features that are left when the canvas's padding is cut off and the rest has been shrunk."""
+def _unpadded(width: int, height: int, grid: Pair, settings: Settings) -> Pair:
+    """(columns, rows) of features that are left when the canvas's padding is cut off."""
     wide, high = grid[0] * settings.patches, grid[1] * settings.patches
     if width / height > wide / high:
         high -= (high - int(round(height * (wide / width), 7))) // 2 * 2
     else:
         wide -= (wide - int(round(width * (high / height), 7))) // 2 * 2
+    return wide, high
+
+
+def _shrunk(wide: int, high: int, settings: Settings) -> Pair:
+    """(columns, rows) of a feature map that is shrunk if it is much larger than ``max_tiles``."""
     longer = math.sqrt(high * wide / (settings.max_tiles * settings.patches**2))
     return (int(wide // longer), int(high // longer)) if longer > SHRINK else (wide, high)
 

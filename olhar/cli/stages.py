@@ -23,16 +23,19 @@ from olhar.core import recipe as recipes
 
 
 @app.command()
-def plan(recipe: RecipePath, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Check every name, path, size and token budget of a recipe, and tell what it would do. Needs no torch."""
-    from olhar.stages import _plan
+def plan(recipe: RecipePath, overrides: Overrides = None, runs: Runs = Path("runs"), as_json: AsJson = False) -> None:
+    """Check a recipe, and tell what it would do: what learns, tokens, steps, memory, hours, energy. Needs no torch."""
+    from olhar.stages import _binding, _forecast, _plan, _shown
 
     read = recipes.load(recipe, overrides or [])
-    _plan.check(read, recipe)
+    _plan.check(read, recipe, planning=True)
+    told = _forecast.describe(read, runs)
+    _plan.check_costs(told, recipe)
+    warnings = _binding.warnings(read)
     if as_json:
-        typer.echo(json.dumps(_plan.describe(read), ensure_ascii=False, indent=1))
+        typer.echo(json.dumps(told | {"warnings": warnings}, ensure_ascii=False, indent=1))
     else:
-        console.print(_plan.shown(read))
+        console.print(_shown.shown(told, warnings))
 
 
 @app.command("run")

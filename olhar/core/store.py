@@ -172,6 +172,10 @@ class StageFolder:
             f"give the recipe another name, or pass --redo {self.name} to discard this stage and what follows it",
         )
 
+    def begun(self) -> str:
+        """The fingerprint with which work here was begun."""
+        return str(read_json(self.path / BEGUN)["fingerprint"])
+
     def finish(self, manifest: Manifest) -> None:
         write_json(self.path / MANIFEST, asdict(manifest))
 

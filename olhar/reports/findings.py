@@ -195,7 +195,7 @@ class FindingsReport:
 
 
 def _rank(group: Group) -> tuple[bool, int, int, str, str]:
-    cut_short = (group.check, group.kind) == (llava.NAME, llava.CUT_SHORT)
+    cut_short = group.kind == llava.CUT_SHORT
     return not cut_short, SEVERITIES.index(group.severity), -group.samples, group.check, group.kind
 
 

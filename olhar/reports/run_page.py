@@ -143,8 +143,8 @@ def stage_row(
         tokens_per_second=last.get("tokens_per_second"),
         fill=sum(fills) / len(fills) if fills else None,
         memory_gib=max((r["memory_gib"] for r in records if r.get("memory_gib") is not None), default=None),
-        energy_kwh=counted.get("energy_kwh") if spent.known else None,
-        co2_g=counted.get("co2_g") if spent.known and spent.co2 else None,
+        energy_kwh=counted.get("energy_kwh", last.get("energy_kwh")) if spent.known else None,
+        co2_g=counted.get("co2_g", last.get("co2_g")) if spent.known and spent.co2 else None,
     )
 
 

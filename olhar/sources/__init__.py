@@ -5,7 +5,9 @@
 ``read(request) -> Iterator[Sample | Finding]``
     streams; a row that cannot be read becomes a ``Finding`` naming its row, never an exception half-way;
 ``count(request) -> int | None``
-    how many rows there are, for the progress bar; None where counting would mean reading everything.
+    how many rows there are, for the progress bar; None where counting would mean reading everything;
+``files(path, options) -> list[Path]`` (may be left out)
+    of a source whose file names others that it reads: when they change, so does what is read.
 """
 
 from dataclasses import dataclass

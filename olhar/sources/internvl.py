@@ -52,17 +52,25 @@ def read(request: Request) -> Iterator[Sample | Finding]:
 
     Raises ``UserError`` when the JSON, or a file or folder that it names, is not there or not of this form.
     """
-    path, options = file_of(request.path, request.dataset, NAME, (".json",)), cast(Options, request.options)
-    folder = Path(folder_of(options.files, "files", path))
-    tree = read_json(path)
-    if not isinstance(tree, dict) or not tree:
-        raise UserError("this is no table of data sets", str(path), "write {name: {root: ..., annotation: ...}, ...}")
-    return _read([_set(name, row, folder, f"{path}: {name}") for name, row in tree.items()], request)
+    path = file_of(request.path, request.dataset, NAME, (".json",))
+    return _read(_sets(path, cast(Options, request.options)), request)
 
 
 def count(request: Request) -> int | None:
     """None: only reading all files would tell."""
     return None
+
+
+def files(path: Path, options: SourceOptions) -> list[Path]:
+    """The annotations that the table names."""
+    return [one.file for one in _sets(path, cast(Options, options))]
+
+
+def _sets(path: Path, options: Options) -> list[_Set]:
+    folder, tree = Path(folder_of(options.files, "files", path)), read_json(path)
+    if not isinstance(tree, dict) or not tree:
+        raise UserError("this is no table of data sets", str(path), "write {name: {root: ..., annotation: ...}, ...}")
+    return [_set(name, row, folder, f"{path}: {name}") for name, row in tree.items()]
 
 
 def _set(name: str, row: Any, folder: Path, where: str) -> _Set:

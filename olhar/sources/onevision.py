@@ -41,7 +41,7 @@ def read(request: Request) -> Iterator[Sample | Finding]:
     """
     path, options = file_of(request.path, request.dataset, NAME, YAML), cast(Options, request.options)
     folders = folders_of(options.images, options.videos, path)
-    entries = list(_entries(path, Path(options.files) if options.files else path.parent))
+    entries = _listed(path, options)
     if missing := [file for file, _ in entries if not file.is_file()]:
         told = ", ".join(str(file) for file in missing[:3])
         raise UserError(f"{len(missing)} of {len(entries)} files are not there: {told}", str(path), "fetch them")
@@ -51,6 +51,15 @@ def read(request: Request) -> Iterator[Sample | Finding]:
 def count(request: Request) -> int | None:
     """None: only reading all files would tell."""
     return None
+
+
+def files(path: Path, options: SourceOptions) -> list[Path]:
+    """The files that the YAML names."""
+    return [file for file, _ in _listed(path, cast(Options, options))]
+
+
+def _listed(path: Path, options: Options) -> list[tuple[Path, str]]:
+    return list(_entries(path, Path(options.files) if options.files else path.parent))
 
 
 def _read(

@@ -147,8 +147,6 @@ def _roles(recipe: Recipe, train: Training, stage: TrainStage, where: str) -> Pr
         if stage.batch % train.processes:
             what = f"{stage.batch} images cannot be shared equally by {train.processes} processes"
             yield Problem(f"{where}.batch", what, "change batch, or train.processes")
-        if stage.epochs is not None:
-            yield from ()
     for role in stage.last_layers:
         if role not in LAYERED:
             yield Problem(f"{where}.last_layers.{role}", "it has no layers", "name vision or language")
@@ -165,7 +163,7 @@ def _roles(recipe: Recipe, train: Training, stage: TrainStage, where: str) -> Pr
 
 def uninstalled(train: Training) -> Iterator[tuple[str, str, str]]:
     """(place, what, how to install) of packages that the recipe's training needs and Python does not find."""
-    wanted = [(f"train.logs.{number}", log) for number, log in enumerate(train.logs)]
+    wanted: list[tuple[str, str]] = [(f"train.logs.{number}", log) for number, log in enumerate(train.logs)]
     wanted += [("train.kernels", train.kernels)] if train.kernels else []
     for number, stage in enumerate(train.stages):
         if stage.adapter:

@@ -62,7 +62,7 @@ def learning(counts: Counts, stage: TrainStage, added: int) -> dict[str, Learns]
         "connector": counts.connector.parameters,
         "language": counts.roles["language"],
     }
-    named = [role for role in ("vision", "connector", "language") if role in stage.trains]
+    named = [role for role in full if role in stage.trains]
     found = {role: _learns(role, stacks.get(role, counts.connector), full[role], stage) for role in named}
     if stage.new_tokens is not None:
         found["tokens"] = Learns(added * counts.language.row)
@@ -112,15 +112,14 @@ def operations(
     seen = learns.get("vision", idle)
     patches = work.looked * tower.patches
     found = {"tower": _stack(tower, seen, patches, checkpointing and bool(seen.trained))}
-    found["tower"] += 2 * patches * (tower.patching + _head(counts)) * (1 + seen.of_layers)
+    found["tower"] += 2 * patches * (tower.patching * (1 + (seen.of_layers == 1.0)) + _head(counts))
     squares = work.looked * tower.patches**2
     found["attention"] = _attention(tower, seen, squares, 4, checkpointing and bool(seen.trained))
     if not answers:
         return found
     joined = work.tiles * (tower.patches - tower.classes) / counts.connector.joined
     linked = learns.get("connector", idle)
-    passes = 1 + (linked.trained > 0) + bool(seen.trained or (linked.trained and not linked.adapters))
-    found["connector"] = 2 * joined * (counts.connector.matrices * passes + 3 * linked.adapters)
+    found["connector"] = 2 * joined * (_linked(counts.connector, linked, bool(seen.trained)) + 3 * linked.adapters)
     told = learns.get("language", idle)
     found["language"] = _stack(spoken, told, work.tokens, checkpointing)
     found["attention"] += _attention(spoken, told, work.squares, 2, checkpointing)
@@ -134,6 +133,15 @@ def _stack(stack: Stack, learns: Learns, tokens: float, again: bool) -> float:
     """The linear layers of a stack: forwards, gradients of activations, gradients of weights, forwards again."""
     shares = 1 + learns.passed * (2 if again else 1) + learns.of_layers
     return 2 * tokens * (stack.matrices * shares + 3 * learns.adapters)
+
+
+def _linked(connector: Connector, learns: Learns, below: bool) -> float:
+    """Weights of the connector, each as often as a token meets it. below: something before it learns."""
+    found, reached = 0.0, below
+    for inputs, outputs in connector.linears:
+        found += inputs * outputs * (1 + (learns.of_layers > 0) + reached)
+        reached = reached or learns.trained > 0
+    return found
 
 
 def _attention(stack: Stack, learns: Learns, squares: float, each: int, again: bool) -> float:
@@ -177,13 +185,13 @@ def memory(
         "optimizer states": states(counts, learns, held, stage) * FP32 / split,
     }
     if machine.half:
-        found["bfloat16 copies of what learns"] = held * BF16 / split
+        found["bf16 copies of them"] = held * BF16 / split
     if machine.shard:
-        found["the layer at work, gathered"] = max(counts.tower.layer, counts.language.layer) * number
+        found["gathered layer"] = max(counts.tower.layer, counts.language.layer) * number
     found["activations"] = _activations(counts, learns, work, stage, number)
     if stage.objective == "answers":
         table = learns["language"].of_layers == 1.0 and not learns["language"].adapters
-        found["logits of labelled tokens"] = logits(counts, work.labelled, machine.half, table)
+        found["logits of labels"] = logits(counts, work.labelled, machine.half, table)
     return found
 
 
@@ -227,7 +235,7 @@ def _activations(counts: Counts, learns: Mapping[str, Learns], work: Work, stage
     passes = {"vision": counts.tower, "language": counts.language}
     for role, stack in passes.items():
         each, tokens = learns.get(role, idle), work.tokens if role == "language" else work.looked * counts.tower.patches
-        kept = tokens * kept_by_layer(stack, number, each.of_layers > 0, gated=role == "language")
+        kept = tokens * kept_by_layer(stack, number, each.trained > 0, gated=role == "language")
         if not each.passed:
             total += kept if role == "vision" else 0.0  # nothing is kept; one layer at a time exists
         elif stage.gradient_checkpointing:
@@ -238,15 +246,20 @@ def _activations(counts: Counts, learns: Mapping[str, Learns], work: Work, stage
 
 
 def kept_by_layer(stack: Stack, number: int, trained: bool, gated: bool) -> float:
-    """Bytes a token that one layer keeps.
+    """Bytes a token that one layer keeps, as autograd saves them; without small ones (one number a token or a head).
 
-    Norms keep their input in float32 and, where weights learn, what they give; attention its queries, keys, values and
-    result; the MLP its two inner states (one without a gate), and where weights learn their product.
+    Both norms keep their input in float32, a gated layer's (RMS) norm what it gives too where weights learn. Queries,
+    keys, values and the result of attention; the MLP's inner states: three of a gate (gate, its activation, the other
+    half), one without. Where weights learn, linear layers keep their inputs: the MLP's product; and the normed states,
+    of which mixed precision makes a copy for each layer that reads them (q, k, v, and one or two of the MLP).
     """
-    norms = 2 * stack.width * FP32 + 2 * stack.width * number
-    attention = (2 * stack.attended + 2 * stack.keyed) * number
-    inner = (3 if gated else 2) * stack.inner * number
-    return norms + attention + inner + (stack.inner * number if trained and gated else 0)
+    readers = 5 if gated else 4
+    found = 2 * stack.width * FP32 + (2 * stack.attended + 2 * stack.keyed) * number
+    found += (3 if gated else 1) * stack.inner * number
+    if trained:
+        found += 2 * stack.width * FP32 * gated + stack.inner * number
+        found += (readers if number < FP32 else 2) * stack.width * number
+    return found
 
 
 def processes(training: Training) -> int:

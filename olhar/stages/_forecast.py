@@ -12,7 +12,7 @@ from typing import Any
 from olhar.core.recipe import Mixture, Recipe, Training, TrainStage
 from olhar.families import budget
 from olhar.families._counting import Counts
-from olhar.stages import _costs, _sampling, _sizing
+from olhar.stages import _binding, _costs, _sampling, _sizing
 from olhar.stages._lengths import Lengths, lengths, speaker
 from olhar.stages._seeing import Seen
 from olhar.stages._walk import wanted
@@ -91,7 +91,11 @@ def _to_fetch(recipe: Recipe) -> list[dict[str, Any]]:
     unique = {row["name"]: row for row in reversed(found)}  # a tokenizer often is its language model's
     data = [data for data in recipe.ingest if _sampling.missing(data)]
     rows = [{"what": "data", "name": one.name, "path": str(one.path), "samples": one.expect} for one in data]
-    return [*reversed(unique.values()), *rows]
+    lacking = [
+        {"what": "package", "name": fix, "path": place}
+        for place, _, fix in (_binding.uninstalled(recipe.train) if recipe.train else ())
+    ]
+    return [*reversed(unique.values()), *rows, *lacking]
 
 
 def _model(sized: _sizing.Sized) -> dict[str, Any]:

@@ -64,14 +64,11 @@ Judge = Callable[["Checkpoint", str, int], Judged]  # the model as it stands, it
 def judge_of(recipe: Recipe, run_folder: Path, say: Say) -> Judge | None:
     """What judges by ``train.best``: its benchmark on the first questions of its data; None without one.
 
-    Raises ``UserError`` where the data set is trained on or reported, or the model lies in parts on several devices.
+    Raises ``UserError`` where the data set is trained on or reported, or holds no question.
     """
     best = recipe.train.best if recipe.train else None
     if recipe.train is None or best is None:
         return None
-    if recipe.train.sharding == "shard":
-        fix = 'set train.sharding to "replicate", or leave train.best out'
-        raise UserError("a model that lies in parts on several devices cannot be asked", "train.best", fix)
     mixed = {taking.data for mixture in recipe.mix for taking in mixture.take}
     reported = {name for evaluation in recipe.evaluate for name in evaluation.data}
     for others, what in ((mixed, "trained on"), (reported, "reported by an evaluation")):
@@ -85,9 +82,9 @@ def judge_of(recipe: Recipe, run_folder: Path, say: Say) -> Judge | None:
 def samples_at(recipe: Recipe, run_folder: Path, say: Say) -> Judge | None:
     """What takes sample answers at the end of a stage where nothing judges: a few questions of the first evaluation.
 
-    None where ``train.best`` judges, where nothing is evaluated, and where the model lies in parts on several devices.
+    None where ``train.best`` judges, and where nothing is evaluated.
     """
-    if recipe.train is None or recipe.train.best or not recipe.evaluate or recipe.train.sharding == "shard":
+    if recipe.train is None or recipe.train.best or not recipe.evaluate:
         return None
     evaluation = recipe.evaluate[0]
     samples = _spread(_first(run_folder, evaluation.data[0], None), SAMPLES)
@@ -114,6 +111,10 @@ class _Judge:
         self._run, self._say, self._scored = run.resolve(), say, scored
 
     def __call__(self, checkpoint: "Checkpoint", stage: str, step: int) -> Judged:
+        with undisturbed(checkpoint.model):  # around all of it: an import may draw numbers too
+            return self._judged(checkpoint, stage, step)
+
+    def _judged(self, checkpoint: "Checkpoint", stage: str, step: int) -> Judged:
         predictions = [self._prediction(*pair) for pair in zip(self._samples, self._texts(checkpoint), strict=True)]
         score = mean_score(self._benchmark.score(predictions))
         pairs = _spread(list(zip(self._samples, predictions, strict=True)), SHOWN)
@@ -122,18 +123,22 @@ class _Judge:
         self._keep(judged, stage, step)
         if self._scored:
             best = max(row["score"] for row in self._kept() if row["stage"] == stage and row["score"] is not None)
-            told = f"{score:.1%} of {len(predictions)} questions, {best:.1%} at best so far"
+            told = f"mean score {score:.1%} on {len(predictions)} questions, {best:.1%} at best so far"
             self._say(f"  {stage}, step {step:,}: {told}")
         return judged
 
     def _texts(self, checkpoint: "Checkpoint") -> list[str]:
+        import torch
+
         from olhar.inference.assistant import Assistant
 
+        device = checkpoint.model.device
+        exactness = {weight.dtype for weight in checkpoint.model.parameters() if weight.is_floating_point()}
         turns = [self._benchmark.prompt(sample).turns for sample in self._samples]
-        with undisturbed(checkpoint.model):
+        parts = [turns[start : start + AT_ONCE] for start in range(0, len(turns), AT_ONCE)]
+        room = self._benchmark.SPEC.max_new_tokens
+        with torch.autocast(device.type, torch.bfloat16, enabled=len(exactness) > 1):  # a frozen part may be in bf16
             assistant = Assistant(checkpoint)
-            parts = [turns[start : start + AT_ONCE] for start in range(0, len(turns), AT_ONCE)]
-            room = self._benchmark.SPEC.max_new_tokens
             return [text for part in parts for text in assistant.answers(part, room)]
 
     def _prediction(self, sample: Sample, text: str) -> Prediction:

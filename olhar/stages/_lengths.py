@@ -88,7 +88,10 @@ class Lengths:
         wide = self.tiles > max_tiles if max_tiles is not None else np.zeros_like(long)
         gone = wide | (long if overlong == "reject" else np.zeros_like(long))
         left = {name: getattr(self, name)[~gone] for name in ("tiles", "labelled", "samples")}
-        return replace(self, tokens=np.minimum(self.tokens, capacity)[~gone], **left), int((long | wide).sum())
+        tokens = np.minimum(self.tokens, capacity)[~gone]
+        share = left["samples"].sum() / max(self.samples.sum(), 1)
+        total = None if self.total is None else round(self.total * float(share))
+        return replace(self, tokens=tokens, total=total, **left), int((long | wide).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,15 +154,14 @@ def speaker(
     """Who speaks with this prompt. at_hand: the real tokenizer; seen: what one is learned from that is not made yet."""
     words: Words = "tokenizer" if at_hand else "bytes"
     shape = getattr(recipe.model, "tokenizer", None)
+    chosen: Tokenizer | None = None
     if at_hand:
-        chosen: Tokenizer | None = Tokenizer.from_str(at_hand.to_str())  # a copy: it gets further tokens
+        chosen = Tokenizer.from_str(at_hand.to_str())  # a copy: it gets further tokens
         chosen.add_special_tokens(list(family.SPECIAL_TOKENS))
     elif isinstance(shape, TokenizerShape) and seen:
         special = [*special_tokens(prompt(name), language(recipe.language), variant), *family.SPECIAL_TOKENS]
         texts = (f" {turn.text}" for each in seen for turn in each.sample.turns)
         chosen, words = vocabulary.learn(texts, shape.vocabulary, special), "learned from a look"
-    else:
-        chosen = None
     return Speaker(prompt(name), variant, family, settings, with_placeholder(chosen) if chosen else None, words)
 
 

@@ -3,7 +3,9 @@
 Here: languages, data, translation, checks, mixtures, evaluation. ``_binding`` binds the model and its training.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -41,6 +43,16 @@ def check(recipe: Recipe, path: Path, planning: bool = False) -> None:
     found = [problem for part in parts for problem in part]
     if found:
         raise RecipeError(str(path), found)
+
+
+def check_costs(told: Mapping[str, Any], path: Path) -> None:
+    """Raises ``RecipeError`` where what ``_forecast.describe`` tells does not fit on the disk."""
+    features = told.get("feature_cache")
+    if features and features.get("fits") is False:
+        need, free = (features[name] / 1e9 for name in ("bytes", "free_bytes"))
+        what = f"the features take about {need:,.1f} GB, and {features['folder']} has {free:,.1f} GB free"
+        fix = "free some space, give another folder with --runs, or set it to false"
+        raise RecipeError(str(path), [Problem("train.cache_features", what, fix)])
 
 
 def _languages(recipe: Recipe) -> Problems:

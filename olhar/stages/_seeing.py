@@ -54,7 +54,7 @@ class Seen:
         processes = _costs.processes(training)
         own = max(1.0, -(-per_step // processes))
         micro = min(stage.micro_batch or own, own)
-        steps = _steps(stage, total, found.total)
+        steps = _steps(stage, total, kept.total)
         seen = steps * documents if steps is not None else None
         epochs = None if seen is None or not kept.documents else seen / kept.documents
         return cls(
@@ -70,7 +70,7 @@ class Seen:
     def told(self) -> dict[str, Any]:
         found, answers = self.found, self.stage.objective == "answers"
         spread = {name: found.spread(name) for name in ("tokens", "images", "labelled")}
-        documents = len(self.kept.tokens) + self.overlong
+        documents = len(found.tokens)
         return {
             "samples": found.total,
             "samples_known": found.counted,

@@ -1,5 +1,6 @@
 """Walking the stages: skip what is finished, continue what was interrupted, refuse what does not fit."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterable
 from types import ModuleType
@@ -14,6 +15,7 @@ from olhar.core.types import Manifest
 from olhar.stages import ORDER, Context
 
 FORMAT = 1  # of stage folders; raised when an older folder must not be continued
+TRAIN = "train"
 ENERGY = ("energy_kwh", "co2_g")
 
 
@@ -31,13 +33,27 @@ def walk(
     redo: str | None = None,
     progress: Callable[[str, int, int | None], None] = lambda *_: None,
 ) -> None:
-    """Bring the named stages (default: all of the recipe's) and what they need to their end."""
+    """Bring the named stages (default: all of the recipe's) and what they need to their end.
+
+    Of several processes that torchrun started, the first one walks; the others come to train with it.
+    """
     names = _with_needs(recipe, stages)
+    if int(os.environ.get("RANK", "0")):
+        _join(recipe, run, names, redo)
+        return
     with run.locked():
         if redo:
             discard(run, redo)
         for name in names:
             _one(recipe, run, choose("stages", name), name, track, say, progress)
+
+
+def _join(recipe: Recipe, run: RunFolder, names: Iterable[str], redo: str | None) -> None:
+    """Train beside the first process, which comes to it when all stages before are finished."""
+    folder = run.stage(TRAIN)
+    again = redo is not None and redo in ORDER[: ORDER.index(TRAIN) + 1]
+    if TRAIN in names and (again or folder.manifest() is None):
+        choose("stages", TRAIN).run(Context(recipe, run, folder.path, "", lambda items, *_: items, lambda _: None))
 
 
 def _with_needs(recipe: Recipe, stages: Iterable[str] | None) -> list[str]:

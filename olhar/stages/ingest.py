@@ -8,7 +8,7 @@ from olhar.core.choices import choose
 from olhar.core.errors import UserError
 from olhar.core.recipe import DataSet, Recipe
 from olhar.core.samples import SampleFile, writing_samples
-from olhar.core.store import digest_path, writing
+from olhar.core.store import digest, digest_path, writing
 from olhar.core.types import Finding
 from olhar.sources import Request
 from olhar.stages import Context
@@ -24,7 +24,15 @@ def config(recipe: Recipe) -> dict[str, Any]:
 
 
 def outside(recipe: Recipe) -> dict[str, str]:
-    return {data.name: digest_path(data.path) for data in recipe.ingest if data.path}
+    return {data.name: digest([digest_path(path) for path in _files(data)]) for data in recipe.ingest if data.path}
+
+
+def _files(data: DataSet) -> list[Path]:
+    """The data set's file, and those that it names."""
+    source = choose("sources", data.source)
+    further = getattr(source, "files", lambda path, options: [])
+    assert data.path
+    return [data.path, *further(data.path, source.Options(**data.options))]
 
 
 def request_for(data: DataSet, recipe: Recipe, media: Path) -> Request:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from olhar import __version__
 from olhar.core.choices import choose
 from olhar.core.recipe import Recipe, StartingPoint
-from olhar.core.store import digest, digest_path
+from olhar.core.store import RunFolder, digest, digest_path
 from olhar.stages import Context, _start
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def outside(recipe: Recipe) -> dict[str, str]:
 def run(context: Context) -> dict[str, Any]:
     from olhar.training import session  # torch only now: plan and help stay quick
 
-    work = session.Work(context.recipe, context.run.path, context.folder, partial(_opened, *_said(context)))
+    work = session.Work(context.recipe, context.run.path, context.folder, partial(_opened, context.recipe, context.run))
     trained = session.train(work, session.Told(context.track, context.say))
     if trained is None:
         return {}
@@ -65,17 +65,14 @@ def _curves(folder: Path, records: list[dict[str, Any]]) -> None:
     choose("reports", "curves").loss_curve(one_after_another, folder / "loss.png")
 
 
-def _said(context: Context) -> tuple[Recipe, Path, Path, str]:
-    return context.recipe, context.run.path, context.folder, context.fingerprint
-
-
-def _opened(recipe: Recipe, run: Path, folder: Path, fingerprint: str) -> "Opened":
+def _opened(recipe: Recipe, run: RunFolder) -> "Opened":
     """The model at hand, and what a checkpoint belongs to, by name, so that a refusal can say what differs."""
     from olhar.training.session import Opened
 
     assert recipe.model
-    data = {path.name: digest_path(path) for path in sorted((run / "mix").glob("*.jsonl"))}
-    identity = {"recipe": fingerprint, "data": digest(data), "code": __version__}
-    source = _start.at_hand(recipe.model, folder / "start")
-    base = recipe.model.checkpoint if isinstance(recipe.model, StartingPoint) else str(folder / "model")
+    own = run.stage("train")
+    data = {path.name: digest_path(path) for path in sorted((run.path / "mix").glob("*.jsonl"))}
+    identity = {"recipe": own.begun(), "data": digest(data), "code": __version__}
+    source = _start.at_hand(recipe.model, own.path / "start")
+    base = recipe.model.checkpoint if isinstance(recipe.model, StartingPoint) else str(own.path / "model")
     return Opened(source, identity, base, _start.adapter_at_hand(recipe.model))

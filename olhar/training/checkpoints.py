@@ -14,6 +14,7 @@ It is made under a temporary name. Tensors of either layout are read by any numb
 
 import random
 import shutil
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +131,9 @@ def _read_parts(folder: Path, like: Like | None) -> dict[str, torch.Tensor]:
     for name, entry in reader.read_metadata().state_dict_metadata.items():
         assert isinstance(entry, TensorStorageMetadata)  # nothing else is written
         found[name] = empty_like_part(like(name) if like else None, entry.size, entry.properties.dtype)
-    parts.load(found, storage_reader=reader, no_dist=like is None)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is", UserWarning)  # one process reads alone: it is meant
+        parts.load(found, storage_reader=reader, no_dist=like is None)
     return found
 
 

@@ -101,7 +101,7 @@ def test_vitucanos_steps_are_those_of_its_logs(stage: str, logged: int, warmup: 
 
 
 def test_vitucanos_schedule_is_that_of_its_logs() -> None:
-    from olhar.training.optimizers import share_of_peak
+    from olhar.training.schedule import share_of_peak
 
     logged = json.loads((LOGS / "schedule.json").read_text(encoding="utf-8"))
     for name, log in (("align", logged["pretraining"]), ("sft", logged["sft"])):

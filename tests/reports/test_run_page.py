@@ -72,10 +72,13 @@ def test_the_table_says_what_the_log_says(write: Callable[..., str]) -> None:
     assert found["all stages"] == ["90", "-", "3 min 0 s", "90,000", "-", "-", "63.0 GiB", "2 kWh", "200 g"]
 
 
-def test_energy_is_marked_as_what_it_is(write: Callable[..., str]) -> None:
+def test_energy_is_marked_as_what_it_is(write: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     page = write(steps("tower", 60) + steps("skills", 60))
     assert "energy, measured" in page and "by CodeCarbon 3.3.2 with NVML" in page and "100 g per kWh" in page
     assert "60 J a real token. " in page and "as in BRA" in page
+    monkeypatch.setitem(COUNTERS, "tower", {"energy_kwh": 0.000157})
+    assert table(write(steps("tower", 60)))["tower"][-2:] == ["0.157 Wh", "-"], "a small run has a readable number"
+    monkeypatch.undo()
     own = write(steps("tower", 60), spent=Spent("measured", "NVML", co2=False, country="BRA"))
     assert table(own)["tower"][-2:] == ["0.5 kWh", "-"] and "CO₂ not reckoned" in own and "as in BRA" not in own
     unknown = write(steps("tower", 60), spent=UNKNOWN)

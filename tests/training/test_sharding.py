@@ -1,10 +1,12 @@
 """Two processes learn what one learns, whole in each or spread over both, on mixed batches of a small real model."""
 
+import importlib.util
 import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,60 +20,92 @@ from olhar.training.team import Team
 
 SCRIPT = Path(__file__).with_name("together.py")
 STEPS = 6
-BOUND = 60.0  # seconds in which two processes have done all of this by far
+STOP = 3
+BOUND = 180.0  # seconds in which two processes have done all of this by far
+NEVER, ALWAYS = 10**6, -1  # seconds between checkpoints
 RATES = {"vision": 5e-3, "connector": 1e-2, "language": 1e-2}
+KINDS = {"at once": 2, "accumulated": 4}  # packs a step: one or two micro-batches of one pack on each of two
 Case = dict[str, Any]
+Told = dict[str, Any]
+
+spec = importlib.util.spec_from_file_location("together", SCRIPT)
+assert spec and spec.loader
+together = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(together)
 
 
-@pytest.fixture(scope="session")
-def together() -> Any:
-    """The script as a module: one process needs no other."""
-    import importlib.util
+@pytest.fixture(scope="module")
+def case(bench: Any) -> Callable[..., Case]:
+    """Images, pairs of images, videos and texts, each a pack of its own."""
+    shown = [sample for sample in bench.samples if sample.media]
+    assert len({(type(ref), len(sample.media)) for sample in shown for ref in sample.media}) == 3
+    texts = [replace(bench.samples[7], id=f"text-{number}") for number in range(8)]
+    samples = bench.file([*shown[:: len(shown) // 12], *texts], "sharded.jsonl")
+    encoded, look = bench.encoded(samples), Look("internvl", bench.settings)
+    given = {"name": "s", "mixture": "m", "trains": RATES, "steps": STEPS, "warmup_steps": 2}
+    given |= {"packing": False, "micro_batch": 1}
 
-    spec = importlib.util.spec_from_file_location("together", SCRIPT)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    def shares(batch: int, size: int) -> list[Any]:
+        asked = TrainStage.model_validate(given | {"batch": batch})
+        shared = [Share(rank, size) for rank in range(size)]
+        sets = [PackedBatches(encoded, samples, asked, look, capacity=100, share=share) for share in shared]
+        return [[batches[step] for step in range(STEPS)] for batches in sets]
 
+    made = {kind: {size: shares(batch, size) for size in (1, 2)} for kind, batch in KINDS.items()}
 
-@pytest.fixture
-def case(bench: Any, stage: Callable[..., TrainStage]) -> Callable[..., Case]:
-    encoded = bench.encoded()
-
-    def make(runs: list[Any], **changes: Any) -> Case:
-        asked = stage(trains=RATES, batch=4, steps=STEPS, **changes)
-        look = Look("internvl", bench.settings)
-
-        def shares(size: int) -> list[Any]:
-            sets = [
-                PackedBatches(encoded, bench.samples, asked, look, capacity=100, share=Share(rank, size))
-                for rank in range(size)
-            ]
-            return [[batches[step] for step in range(STEPS)] for batches in sets]
-
+    def make(*runs: Any, dies: int | None = None) -> Case:
         return {
             "model": bench.model(),
             "family": "internvl",
             "settings": bench.settings,
-            "stage": asked,
+            "stage": TrainStage.model_validate(given | {"batch": 2}),
             "total": STEPS,
-            "batches": {size: shares(size) for size in (1, 2)},
+            "batches": made,
             "runs": runs,
+            "dies": dies,
         }
 
     return make
 
 
-def by_two(case: Case, folder: Path, fails: bool = False) -> Any:
-    """What two processes tell of it: one list of runs for each."""
+def started(case: Case, folder: Path) -> tuple[Path, "subprocess.CompletedProcess[str]"]:
+    """Two processes have worked on a case."""
     path = folder / "case.pickle"
     path.write_bytes(pickle.dumps(case))
     command = [sys.executable, str(SCRIPT), str(path), "2"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=BOUND, env=environment)
-    if fails:
-        return done
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return path, subprocess.run(command, capture_output=True, text=True, timeout=BOUND, env=environment)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("together")
+
+
+@pytest.fixture(scope="module")
+def alone(case: Callable[..., Case], folder: Path) -> Told:
+    """What one process tells; two runs are stopped for two processes to go on with."""
+    threads = torch.get_num_threads()
+    whole = [(kind, kind, "replicate", folder / f"one-{kind}", None, NEVER) for kind in KINDS]
+    names = ("replicate", "shard")
+    stopped = [(f"one, {n}", "accumulated", "replicate", folder / f"one, {n}", STOP, ALWAYS) for n in names]
+    told: Told = together.run(case(*whole, *stopped), Team())
+    torch.set_num_threads(threads)
+    return told
+
+
+@pytest.fixture(scope="module")
+def both(case: Callable[..., Case], folder: Path, alone: Told) -> list[Told]:
+    """What each of two processes tells: whole runs, runs that are stopped, runs that go on."""
+    runs: list[Any] = []
+    for sharding in ("replicate", "shard"):
+        place = {name: folder / f"{name}, {sharding}" for name in ("at once", "accumulated", "two", "again", "one")}
+        runs += [(f"{kind}, {sharding}", kind, sharding, place[kind], None, NEVER) for kind in KINDS]
+        runs += [(f"two, {sharding}", "accumulated", sharding, place["two"], STOP, ALWAYS)]
+        runs += [(f"again, {sharding}, begun", "accumulated", sharding, place["again"], STOP, ALWAYS)]
+        runs += [(f"again, {sharding}", "accumulated", sharding, place["again"], None, NEVER)]
+        runs += [(f"one, {sharding}", "accumulated", sharding, place["one"], None, NEVER)]
+    path, done = started(case(*runs), folder)
     assert done.returncode == 0, done.stderr
     return [pickle.loads(Path(f"{path}.{rank}").read_bytes()) for rank in (0, 1)]
 
@@ -80,52 +114,66 @@ def close(one: list[float], other: list[float], bound: float = 1e-5) -> bool:
     return len(one) == len(other) and max(abs(a - b) for a, b in zip(one, other, strict=True)) < bound
 
 
-@pytest.mark.parametrize("micro_batch", [None, 1], ids=["at once", "accumulated"])
+@pytest.mark.parametrize("sharding", ["replicate", "shard"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_two_learn_what_one_learns(
-    case: Callable[..., Case], together: Any, tmp_path: Path, micro_batch: int | None
+    case: Callable[..., Case], alone: Told, both: list[Told], kind: str, sharding: str
 ) -> None:
-    runs = [(sharding, tmp_path / sharding, None, 10**6) for sharding in ("replicate", "shard")]
-    asked = case(runs, micro_batch=micro_batch)
-    parts = [part for step in asked["batches"][2][0] for part in step.parts]
+    parts = [part for step in case()["batches"][kind][2][1] for part in step.parts]
     assert {part.pixels is None for part in parts} == {True, False}, "with and without pictures"
-    assert len(parts) == STEPS * (2 if micro_batch else 1)
-    losses, norms, weights = together.run(asked | {"runs": [("replicate", tmp_path / "one", None, 10**6)]}, Team())[0]
+    assert len(parts) == STEPS * KINDS[kind] // 2
+    losses, norms, weights = alone[kind]
     assert losses[-1] < losses[0] - 0.1, "nothing was learned, so nothing was tested"
-    leader, other = by_two(asked, tmp_path)
-    for told in (*leader, *other):
-        assert close(told[0], losses) and close(told[1], norms, 1e-4)
-        assert all(torch.allclose(told[2][name], value, atol=1e-4) for name, value in weights.items())
-    for one, two in zip(leader, other, strict=True):
-        assert all(torch.equal(one[2][name], two[2][name]) for name in weights), "the same bits in both"
+    for told in both:
+        assert close(told[f"{kind}, {sharding}"][0], losses) and close(told[f"{kind}, {sharding}"][1], norms, 1e-4)
+    found = [told[f"{kind}, {sharding}"][2] for told in both]
+    assert found[0].keys() == weights.keys()
+    for name, value in weights.items():
+        assert torch.equal(found[0][name], found[1][name]), "the same bits in both"
+        assert torch.allclose(found[0][name], value, atol=1e-4)
 
 
 @pytest.mark.parametrize("sharding", ["replicate", "shard"])
-def test_one_goes_on_where_two_were_killed(
-    case: Callable[..., Case], together: Any, tmp_path: Path, sharding: str
+def test_two_go_on_bit_for_bit(both: list[Told], sharding: str) -> None:
+    for told in both:
+        whole, again = told[f"accumulated, {sharding}"], told[f"again, {sharding}"]
+        assert again[0] == whole[0] and again[1] == whole[1]
+        assert all(torch.equal(again[2][name], value) for name, value in whole[2].items())
+
+
+@pytest.mark.parametrize("sharding", ["replicate", "shard"])
+def test_two_go_on_where_one_stopped(alone: Told, both: list[Told], sharding: str) -> None:
+    found, whole = both[0][f"one, {sharding}"], alone["accumulated"]
+    assert len(alone[f"one, {sharding}"][0]) == STOP
+    assert close(found[0], whole[0]) and close(found[1], whole[1], 1e-4)
+
+
+@pytest.mark.parametrize("sharding", ["replicate", "shard"])
+def test_one_goes_on_where_two_stopped(
+    case: Callable[..., Case], alone: Told, both: list[Told], folder: Path, sharding: str
 ) -> None:
-    """And two where one was, in the same test: every layout is read by any number of processes."""
-    one, two = tmp_path / "by-one", tmp_path / "by-two"
-    whole = together.run(case([("replicate", tmp_path / "whole", None, 10**6)]), Team())[0]
-    together.run(case([("replicate", one, 3, -1)]), Team())
-    runs = [(sharding, two, 3, -1), (sharding, one, None, 10**6)]
-    resumed_by_two = by_two(case(runs), tmp_path)[0][1]
-    (found,) = checkpoints.complete(two)[-1:]
-    assert (found / "weights").is_dir() == (sharding == "shard") and found.name.endswith("3")
-    resumed_by_one = together.run(case([("replicate", two, None, 10**6)]), Team())[0]
-    for resumed in (resumed_by_two, resumed_by_one):
-        assert close(resumed[0], whole[0]) and close(resumed[1][3:], whole[1][3:], 1e-4)
+    """Without torchrun, and whatever the layout."""
+    place = folder / f"two, {sharding}"
+    (newest,) = checkpoints.complete(place)[-1:]
+    assert newest.name == f"checkpoint-{STOP:08d}" and (newest / "weights").is_dir() == (sharding == "shard")
+    assert {file.name for file in newest.glob("random-*")} == {"random-0.safetensors", "random-1.safetensors"}
+    told = together.run(case(("one", "accumulated", "replicate", place, None, NEVER)), Team())["one"]
+    assert close(told[0], alone["accumulated"][0]) and close(told[1], alone["accumulated"][1], 1e-4)
 
 
-def test_two_go_on_bit_for_bit(case: Callable[..., Case], tmp_path: Path) -> None:
-    runs = [("shard", tmp_path / "whole", None, 10**6)]
-    runs += [("shard", tmp_path / "killed", 3, -1), ("shard", tmp_path / "killed", None, 10**6)]
-    whole, _, resumed = by_two(case(runs), tmp_path)[0]
-    assert resumed[0] == whole[0] and resumed[1] == whole[1]
-    assert all(torch.equal(resumed[2][name], value) for name, value in whole[2].items())
+def test_what_two_stored_is_read_whole(both: list[Told], folder: Path) -> None:
+    """What a later stage, or a person's own program, takes over: plain tensors by live name."""
+    found = [checkpoints.newest(folder / f"again, {sharding}", "me") for sharding in ("replicate", "shard")]
+    weights, optimizer = ([getattr(one, part) for one in found] for part in ("weights", "optimizer"))
+    assert weights[0].keys() == weights[1].keys() and optimizer[0].keys() == optimizer[1].keys()
+    for sharding, stored in zip(("replicate", "shard"), weights, strict=True):
+        learned = both[0][f"again, {sharding}"][2]
+        assert all(type(value) is torch.Tensor and torch.equal(value, learned[name]) for name, value in stored.items())
 
 
 @pytest.mark.parametrize("sharding", ["replicate", "shard"])
 def test_a_killed_process_ends_the_other(case: Callable[..., Case], tmp_path: Path, sharding: str) -> None:
-    done = by_two(case([(sharding, tmp_path / "run", None, 10**6)]) | {"dies": 3}, tmp_path, fails=True)
+    """kill -9 in the middle of training: the other says so, and does not wait for ever."""
+    _, done = started(case(("run", "at once", sharding, tmp_path / "run", None, NEVER), dies=STOP), tmp_path)
     assert done.returncode != 0
     assert "StageError: a process of this training was lost" in done.stderr

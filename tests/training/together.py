@@ -1,7 +1,8 @@
-"""Trains a case that a test wrote down, with a team of processes: ``python together.py CASE PROCESSES OUT``.
+"""Trains a case that a test wrote down, with a team of processes: ``python together.py CASE PROCESSES``.
 
-A case is a pickled mapping: model, family, settings, stage, total, roles; ``batches[size][rank][step]``; and ``runs``,
-each (sharding, folder, step after which to stop or None, seconds between checkpoints). OUT gets what every run told.
+A case is a pickled mapping: model, family, settings, rates, total, dies (the step at which process 1 does, or None);
+``batches[kind][size][rank][step]``; and ``runs``: each (name, kind, sharding, folder, step after which to stop or None,
+seconds between checkpoints). CASE.<rank> gets what every run told.
 """
 
 import copy
@@ -21,41 +22,40 @@ from olhar.training.optimizers import freeze_all_but, groups
 from olhar.training.team import Team, assembled
 
 
-def job_of(case: dict[str, Any], team: Team, sharding: str, folder: Path, seconds: int) -> loop.Job:
+def job_of(case: dict[str, Any], team: Team, kind: str, sharding: str, folder: Path, seconds: int) -> loop.Job:
     torch.set_num_threads(1)
     model = copy.deepcopy(case["model"])
     if not team.leads:  # the others must learn from process 0 what the weights are
         for parameter in model.parameters():
             parameter.data.add_(torch.randn_like(parameter))
     torch.manual_seed(3)
-    family = choose("families", case["family"])
+    family, stage = choose("families", case["family"]), case["stage"]
     learner = AnswerLearner(model, family, case["settings"], always_look=team.size > 1)
     roles = {role: [f"model.{name}" for name in names] for role, names in family.roles(model).items()}
-    trained = groups(learner, roles, case["stage"])
+    trained = groups(learner, roles, stage)
     freeze_all_but(learner, trained)
     folder.mkdir(parents=True, exist_ok=True)
-    batches = case["batches"][team.size][team.rank]
-    meter = loop.Meter(lambda: (0.0, 0.0))
-    stage, total = case["stage"], case["total"]
+    batches = case["batches"][kind][team.size][team.rank]
+    meter, total = loop.Meter(lambda: (0.0, 0.0)), case["total"]
     return loop.Job(
         stage, learner, trained, batches, folder, "me", 0, "fp32", seconds, meter, total, 2, team, sharding=sharding
     )
 
 
-def run(case: dict[str, Any], team: Team) -> list[Any]:
-    """(losses, gradient norms, weights) of every run of the case; where told, process 1 dies in the middle."""
-    told = []
-    for sharding, folder, until, seconds in case["runs"]:
-        job = job_of(case, team, sharding, Path(folder), seconds)
+def run(case: dict[str, Any], team: Team) -> dict[str, Any]:
+    """By its name, (losses, gradient norms, weights) of every run of the case."""
+    told = {}
+    for name, kind, sharding, folder, until, seconds in case["runs"]:
+        job = job_of(case, team, kind, sharding, Path(folder), seconds)
         lines = []
         for line in loop.steps(job):
             lines.append(line)
             if line["step"] == until:
                 break
-            if case.get("dies") == line["step"] and not team.leads:
+            if line["step"] == case["dies"] and not team.leads:
                 os.kill(os.getpid(), signal.SIGKILL)
         losses, norms = ([line[key] for line in lines] for key in ("loss", "grad_norm"))
-        told.append((losses, norms, {name: t.clone() for name, t in job.learner.state_dict().items()}))
+        told[name] = (losses, norms, {name: t.clone() for name, t in job.learner.state_dict().items()})
     return told
 
 

@@ -10,10 +10,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from olhar.core.errors import Problem, RecipeError, UserError
+from olhar.core.recipe.data import DataSet
 from olhar.core.recipe.training import ParameterRole
 from olhar.core.recipe.whole import Recipe
 
-FOLDERS = ("tower", "language_model", "tokenizer", "checkpoint", "base", "adapter")  # of a model: may lie beside it
+FOLDERS = ("tower", "language_model", "tokenizer", "checkpoint", "base", "adapter")  # of a model: may lie beside the recipe
+OF_SOURCES = ("images", "videos", "files")  # options of sources: the same
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -42,9 +44,11 @@ def _from_folder(recipe: Recipe, folder: Path) -> Recipe:
     def beside(name: Any) -> Any:
         return str(folder / name) if isinstance(name, str) and (folder / name).exists() else name
 
-    ingest = tuple(
-        data.model_copy(update={"path": folder / data.path}) if data.path else data for data in recipe.ingest
-    )
+    def placed(data: DataSet) -> DataSet:
+        options = {name: beside(value) if name in OF_SOURCES else value for name, value in data.options.items()}
+        return data.model_copy(update={"path": folder / data.path if data.path else None, "options": options})
+
+    ingest = tuple(placed(data) for data in recipe.ingest)
     changed: dict[str, Any] = {"ingest": ingest}
     if recipe.model:
         paths = {name: beside(getattr(recipe.model, name)) for name in FOLDERS if hasattr(recipe.model, name)}

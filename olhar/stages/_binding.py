@@ -248,4 +248,8 @@ def warnings(recipe: Recipe) -> list[str]:
     bits = {stage.adapter.bits for stage in recipe.train.stages if stage.adapter} - {None} if recipe.train else set()
     if bits and not Path("/proc/driver/nvidia/version").exists():
         found.append("weights in 4 or 8 bits need an NVIDIA GPU, and this machine shows none")
+    train = recipe.train
+    if train and train.hardware and train.hardware.count != train.processes:
+        gpus = train.hardware.count
+        found.append(f"reckoned with the {gpus} GPUs of train.hardware; train.processes is {train.processes}")
     return found

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from olhar.core.recipe import Adapter, Hardware, Training, TrainStage
+from olhar.core.recipe import Adapter, Hardware, ParameterRole, Training, TrainStage
 from olhar.families._counting import Connector, Counts, Stack
 
 FP32, BF16 = 4, 2  # bytes
@@ -56,14 +56,16 @@ class Work:
 
 def learning(counts: Counts, stage: TrainStage, added: int) -> dict[str, Learns]:
     """What learns, by role; the role ``tokens`` is the rows of ``new_tokens``."""
-    stacks = {"vision": counts.tower, "language": counts.language}
-    full = {
+    stacks: dict[ParameterRole, Stack] = {"vision": counts.tower, "language": counts.language}
+    full: dict[ParameterRole, int] = {
         "vision": counts.tower.parameters - counts.tower.unread(counts.layer),
         "connector": counts.connector.parameters,
         "language": counts.roles["language"],
     }
     named = [role for role in full if role in stage.trains]
-    found = {role: _learns(role, stacks.get(role, counts.connector), full[role], stage) for role in named}
+    found: dict[str, Learns] = {
+        role: _learns(role, stacks.get(role, counts.connector), full[role], stage) for role in named
+    }
     if stage.new_tokens is not None:
         found["tokens"] = Learns(added * counts.language.row)
     if stage.objective == "answers":
@@ -75,14 +77,14 @@ def learning(counts: Counts, stage: TrainStage, added: int) -> dict[str, Learns]
     return found
 
 
-def _reached(stage: TrainStage, role: str, stack: Stack) -> float:
+def _reached(stage: TrainStage, role: ParameterRole, stack: Stack) -> float:
     """Share of a role's layers that gradients enter when nothing before the role learns."""
-    return min(stage.last_layers[role] / stack.layers, 1.0) if role in stage.last_layers else 1.0  # type: ignore[index]
+    return min(stage.last_layers[role] / stack.layers, 1.0) if role in stage.last_layers else 1.0
 
 
-def _learns(role: str, part: Stack | Connector, full: int, stage: TrainStage) -> Learns:
+def _learns(role: ParameterRole, part: Stack | Connector, full: int, stage: TrainStage) -> Learns:
     layers = part.layers if isinstance(part, Stack) else 1
-    count = min(stage.last_layers.get(role, layers), layers)  # type: ignore[call-overload]
+    count = min(stage.last_layers.get(role, layers), layers)
     share = count / layers
     if stage.adapter and role in stage.adapter.roles:
         trained = adapter_parameters(part, stage.adapter, count)

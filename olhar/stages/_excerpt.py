@@ -1,7 +1,7 @@
 """Pieces from all over a large JSON file, as a small file of the same records.
 
 Only files too large to be read in a second are cut: an array of objects, or one object a line. A piece begins where
-a record begins; in an array that is a ``{`` from which an object can be read whose keys are those of the file's first
+a record begins; in an array that is a ``{`` from which an object can be read with most of the keys of the file's first
 record, which the objects inside of records do not share.
 """
 
@@ -62,7 +62,7 @@ def _records(text: str, keys: frozenset[str] | None) -> list[tuple[dict[str, Any
             at = text.find("{", at + 1)
             continue
         following = text.find("{", end)
-        if isinstance(record, dict) and (keys is None or keys & record.keys()):
+        if isinstance(record, dict) and (keys is None or 2 * len(keys & record.keys()) > len(keys)):
             keys = frozenset(record) if keys is None else keys
             found.append((record, len(text[at : following if following >= 0 else end].encode())))
         at = following

@@ -167,42 +167,30 @@ def speaker(
 
 def lengths(mixture: Mixture, looks: Mapping[str, Look], recipe: Recipe, speaking: Speaker, share: bool) -> Lengths:
     """The mixture's lengths. ``share``: neighbours on the same images are one document, in which these stand once."""
-    parts, refused, media, unseen = [], 0, 0, 0
-    for taking in mixture.take:
-        look = looks[taking.data]
-        rows, times = [], []
-        for seen in look.seen:
-            if not (count := copies(seen.sample, taking, recipe.seed)):
-                times.append(0)
-                continue
-            try:
-                rows += [speaking.row(seen)] * count
-                times.append(count)
-            except UserError:
-                refused += 1
-            media, unseen = media + len(seen.media), unseen + seen.unseen
-        parts.append(_part(look, taking, rows, times, speaking, recipe))
+    parts = [_part(looks[taking.data], taking, speaking, recipe) for taking in mixture.take]
     documents = [_documents(part.rows, share) for part in parts]
     whole = all(part.whole for part in parts)
     total = None if any(part.total is None for part in parts) else sum(part.total or 0 for part in parts)
-    shares = np.array([part.total if total else len(part.rows) for part in parts], dtype=float)
-    chosen = documents if whole else list(_drawn(documents, shares / max(shares.sum(), 1), recipe.seed))
-    arrays = np.concatenate([np.array(found, dtype=np.int64).reshape(-1, 4) for found in chosen])
-    guessed = sum(size for size, part in zip(shares, parts, strict=True) if part.assumed) / max(shares.sum(), 1)
-    counted = "counted" if all(part.how == "counted" for part in parts) else _least(part.how for part in parts)
-    rows = tuple(row for part in parts for row in part.rows)
-    each = [
-        np.full(len(part.rows), size / len(part.rows)) for size, part in zip(shares, parts, strict=True) if part.rows
-    ]
-    weights = np.concatenate(each) if each else np.zeros(0)
-    seen_share = unseen / media if media else 0.0
-    return Lengths(rows, weights, *arrays.T, total, counted, whole, guessed, seen_share, speaking.words, refused)
-
-
-def _least(known: Iterator[str]) -> str:
-    """The least certain of how counts are known."""
-    order = ("unknown", "expected", "estimated", "counted")
-    return min(known, key=order.index)
+    sizes = np.array([part.total if total else len(part.rows) for part in parts], dtype=float)
+    shares = sizes / max(sizes.sum(), 1)
+    chosen = documents if whole else [*_drawn(documents, shares, recipe.seed)]
+    table = np.array([document for found in chosen for document in found], dtype=np.int64).reshape(-1, 4)
+    media = sum(part.media for part in parts)
+    return Lengths(
+        tuple(row for part in parts for row in part.rows),
+        np.array([size / len(part.rows) for size, part in zip(sizes, parts, strict=True) for _ in part.rows]),
+        tokens=table[:, 0],
+        tiles=table[:, 1],
+        labelled=table[:, 2],
+        samples=table[:, 3],
+        total=total,
+        counted=min((part.how for part in parts), key=("unknown", "expected", "estimated", "counted").index),
+        whole=whole,
+        assumed=float(sum(part_share for part_share, part in zip(shares, parts, strict=True) if part.assumed)),
+        unseen=sum(part.unseen for part in parts) / media if media else 0.0,
+        words=speaking.words,
+        refused=sum(part.refused for part in parts),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,17 +202,29 @@ class _Part:
     how: str
     whole: bool
     assumed: bool
+    media: int = 0
+    unseen: int = 0
+    refused: int = 0
 
 
-def _part(
-    look: Look, taking: Taking, rows: list[Row], times: Sequence[int], speaking: Speaker, recipe: Recipe
-) -> _Part:
+def _part(look: Look, taking: Taking, speaking: Speaker, recipe: Recipe) -> _Part:
     if not look.seen:
         total = None if look.count is None else round(look.count * taking.repeat)
         return _Part((speaking.assumed(recipe.language),), total, look.how, False, True)
-    share = sum(times) / len(look.seen)
-    total = len(rows) if look.whole else None if look.count is None else round(look.count * share)
-    return _Part(tuple(rows), total, look.how, look.whole, False)
+    rows: list[Row] = []
+    media, unseen, refused = 0, 0, 0
+    for seen in look.seen:
+        count = copies(seen.sample, taking, recipe.seed)
+        if not count:
+            continue
+        media, unseen = media + len(seen.media), unseen + seen.unseen
+        try:
+            rows += [speaking.row(seen)] * count
+        except UserError:
+            refused += 1
+    expected = None if look.count is None else round(look.count * len(rows) / len(look.seen))
+    total = len(rows) if look.whole else expected
+    return _Part(tuple(rows), total, look.how, look.whole, False, media, unseen, refused)
 
 
 def _documents(rows: Sequence[Row], share: bool) -> list[tuple[int, int, int, int]]:

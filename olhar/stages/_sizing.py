@@ -24,6 +24,8 @@ TOWER_KINDS = {  # of a tower to make anew, by the class that a family composes
     "InternVLVisionModel": _towers.INTERNVIT,
 }
 PREPARED = "preprocessor_config.json"
+STRATEGIES = {"patch": "default", "cls_patch": "full", "default": "default", "full": "full"}
+SQUARE = (*FLAT[:2], "vipllava", "tinyllava")  # layouts of one square a picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,7 @@ def _of_folder(family: ModuleType, model: StartingPoint | ModelParts) -> _Known:
     tower, language = _whole(config, folder)
     said = read_sidecar(folder)
     image = model.image
-    settings = changed(said.settings, image, "model.image") if said else _settings(family, tower, folder, model)
+    settings = changed(said.settings, image, "model.image") if said else _settings(family, config, tower, folder, model)
     layer = config.get("vision_feature_layer", config.get("mm_vision_select_layer", config.get("select_layer")))
     usual = _counting.layer_read(family, tower, anew=False)
     read = layer if isinstance(layer, int) and layer < 0 else usual
@@ -171,6 +173,7 @@ def _whole(config: Mapping[str, Any], folder: Path) -> tuple[Mapping[str, Any], 
     tower = config.get("vision_config")
     if config.get("model_type") in FLAT and language is None:
         named = str(config.get("mm_vision_tower"))
+        named = str(folder / named) if (folder / named / "config.json").is_file() else named
         kind = {"llava_qwen": "qwen2", "llava_mistral": "mistral"}.get(str(config["model_type"]), "llama")
         return _towers.tower_config(named, tuple(_towers.KINDS)), {**config, "model_type": kind}
     if not isinstance(language, Mapping) or not isinstance(tower, Mapping):
@@ -184,14 +187,27 @@ def _whole(config: Mapping[str, Any], folder: Path) -> tuple[Mapping[str, Any], 
     return tower, language
 
 
-def _settings(family: ModuleType, tower: Mapping[str, Any], folder: Path, model: StartingPoint) -> Any:
-    """How a checkpoint that olhar did not write looks at pictures, as far as its tower and its processor say."""
+def _settings(
+    family: ModuleType, config: Mapping[str, Any], tower: Mapping[str, Any], folder: Path, model: StartingPoint
+) -> Any:
+    """How a checkpoint that olhar did not write looks at pictures, as far as its configuration and processor say."""
     with tempfile.TemporaryDirectory(prefix="olhar-plan-") as made:
         write_json(Path(made) / "config.json", dict(tower))
         if (folder / PREPARED).is_file():
             write_json(Path(made) / PREPARED, read_json(folder / PREPARED))
-        parts = ModelParts(family=model.family, tower=made, language_model="-", tokenizer="-", image=model.image)
+        image = {**_layout(config), **model.image}
+        parts = ModelParts(family=model.family, tower=made, language_model="-", tokenizer="-", image=image)
         return settings_of(family, parts)
+
+
+def _layout(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint's configuration says of pictures, by the names of ``Settings``."""
+    said = config.get("vision_feature_select_strategy", config.get("mm_vision_select_feature"))
+    found = {"strategy": STRATEGIES[said]} if said in STRATEGIES and config.get("model_type") in SQUARE else {}
+    if config.get("dynamic_image_size"):  # InternVL's own layout
+        names = {"max_tiles": "max_dynamic_patch", "min_tiles": "min_dynamic_patch", "thumbnail": "use_thumbnail"}
+        found |= {name: config[key] for name, key in names.items() if key in config}
+    return found
 
 
 def _tokenizer(family: ModuleType, known: _Known) -> tuple[Tokenizer | None, int, int]:

@@ -18,7 +18,6 @@ from olhar.core.samples import SampleFile
 from olhar.core.store import write_json, writing
 from olhar.core.types import Control, Prediction, Sample, Score
 from olhar.languages import language
-from olhar.reports.curves import skills_chart
 from olhar.reports.scores import Example, ScoresPage, energy_of, scores_page, table
 from olhar.stages import Context
 
@@ -159,7 +158,7 @@ def _report(context: Context, scores: list[Score], examples: list[Example], ques
     evaluation = recipe.evaluate[0]
     split = next(score.split for score in scores)
     shown = [score for score in scores if score.benchmark == evaluation.benchmark]
-    skills_chart([score for score in shown if score.split == split], context.folder / "skills.png")
+    choose("reports", "curves").skills_chart([score for score in shown if score.split == split], context.folder / "skills.png")
     page = ScoresPage(
         run=recipe.name,
         language=language(recipe.language).name,

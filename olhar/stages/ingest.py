@@ -30,9 +30,10 @@ def outside(recipe: Recipe) -> dict[str, str]:
 def _files(data: DataSet) -> list[Path]:
     """The data set's file, and those that it names."""
     source = choose("sources", data.source)
-    further = getattr(source, "files", lambda path, options: [])
     assert data.path
-    return [data.path, *further(data.path, source.Options(**data.options))]
+    if not hasattr(source, "files"):
+        return [data.path]
+    return [data.path, *source.files(data.path, source.Options(**data.options))]
 
 
 def request_for(data: DataSet, recipe: Recipe, media: Path) -> Request:

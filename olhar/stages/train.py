@@ -5,21 +5,22 @@ fit), one folder a training stage (checkpoints, ``steps.jsonl``), ``model/`` as 
 adapters were trained also ``adapter/`` as PEFT loads it, and ``report.html`` with the curves.
 """
 
+import os
 import shutil
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from olhar import __version__
-from olhar.core.choices import choose
-from olhar.core.recipe import Recipe, StartingPoint
+from olhar.core.recipe import Recipe
 from olhar.core.store import RunFolder, digest, digest_path
 from olhar.stages import Context, _start
+from olhar.stages._watch import Watch
 
 if TYPE_CHECKING:
     from olhar.training.session import Opened
 
 NEEDS = ("mix",)
+READS = ("check",)  # the questions it is asked on the way
 MACHINE = {  # of [train]: where and how fast, never what comes out
     *("device", "sharding", "processes", "threads", "workers", "kernels", "hardware", "country", "logs"),
     *("checkpoint_seconds", "checkpoint_steps", "keep"),
@@ -50,19 +51,21 @@ def run(context: Context) -> dict[str, Any]:
     from olhar.training import session  # torch only now: plan and help stay quick
 
     work = session.Work(context.recipe, context.run.path, context.folder, partial(_opened, context.recipe, context.run))
-    trained = session.train(work, session.Told(context.track, context.say))
-    if trained is None:
+    if int(os.environ.get("RANK", "0")):  # of torchrun: the first process watches and writes
+        session.train(work, session.UNTOLD)
         return {}
-    trained.export(context.folder / "model")
-    _curves(context.folder, trained.records)
+    watch, counts = Watch(context), None
+    try:
+        judge = watch.judge if watch.asks else None
+        trained = session.train(work, session.Told(context.track, context.say, judge, watch.record))
+        assert trained  # in the first process
+        trained.export(context.folder / "model")
+        counts = trained.counts
+    finally:
+        watch.close(counts)
     for cache in context.folder.glob("features-*"):
         shutil.rmtree(cache)  # large, quickly made again, and of no use once training has ended
-    return trained.counts
-
-
-def _curves(folder: Path, records: list[dict[str, Any]]) -> None:
-    one_after_another = [{**record, "step": step} for step, record in enumerate(records, start=1)]
-    choose("reports", "curves").loss_curve(one_after_another, folder / "loss.png")
+    return counts
 
 
 def _opened(recipe: Recipe, run: RunFolder) -> "Opened":
@@ -74,5 +77,4 @@ def _opened(recipe: Recipe, run: RunFolder) -> "Opened":
     data = {path.name: digest_path(path) for path in sorted((run.path / "mix").glob("*.jsonl"))}
     identity = {"recipe": own.begun(), "data": digest(data), "code": __version__}
     source = _start.at_hand(recipe.model, own.path / "start")
-    base = recipe.model.checkpoint if isinstance(recipe.model, StartingPoint) else str(own.path / "model")
-    return Opened(source, identity, base, _start.adapter_at_hand(recipe.model))
+    return Opened(source, identity, _start.adapter_at_hand(recipe.model))

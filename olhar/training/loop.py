@@ -162,7 +162,6 @@ def _learn(running: _Running, batch: Any, weight: float) -> tuple[float, float, 
         loss += summed.detach().double()
         for name, value in more.items():
             extras[name] = extras.get(name, 0.0) + value * part.weight / (batch.weight or 1.0)
-    shared.complete_gradients()
     groups = (group for optimizer in running.made.values() for group in optimizer.param_groups)
     parameters = [parameter for group in groups for parameter in group["params"]]
     norm: Any = torch.nn.utils.clip_grad_norm_(parameters, job.stage.clip_norm)

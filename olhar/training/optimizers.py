@@ -1,6 +1,5 @@
 """Which parameter moves at which rate: groups by role, decay or not, and by optimizer; one cosine for all."""
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -102,43 +101,6 @@ def optimizers(
         elif options:
             made[kind] = torch.optim.Muon(options, adjust_lr_fn="match_rms_adamw")
     return made
-
-
-def share_of_peak(step: int, stage: TrainStage) -> float:
-    """The rate at a 1-based step as a share of its peak: linear warm-up, then a cosine to ``final_share``."""
-    if step < stage.warmup_steps:
-        return step / stage.warmup_steps
-    progress = (step - stage.warmup_steps) / max(1, stage.steps - stage.warmup_steps)
-    return stage.final_share + (1 - stage.final_share) * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def set_rates(made: Mapping[str, torch.optim.Optimizer], share: float) -> None:
-    for optimizer in made.values():
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * share
-
-
-def state_by_name(model: torch.nn.Module, made: Mapping[str, torch.optim.Optimizer]) -> dict[str, torch.Tensor]:
-    """Every optimizer tensor under ``<parameter name>|<slot>``."""
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    return {
-        f"{names[id(parameter)]}|{slot}": torch.as_tensor(value).detach().clone()
-        for optimizer in made.values()
-        for parameter, slots in optimizer.state.items()
-        for slot, value in slots.items()
-    }
-
-
-def load_state_by_name(
-    model: torch.nn.Module, made: Mapping[str, torch.optim.Optimizer], state: Mapping[str, torch.Tensor]
-) -> None:
-    """Inverse of ``state_by_name``; raises ``KeyError`` when a tensor belongs to no trained parameter."""
-    owners = {id(p): optimizer for optimizer in made.values() for g in optimizer.param_groups for p in g["params"]}
-    parameters = dict(model.named_parameters())
-    for key, value in state.items():
-        name, slot = key.rsplit("|", 1)
-        parameter = parameters[name]
-        owners[id(parameter)].state[parameter][slot] = value.clone()
 
 
 def describe(model: torch.nn.Module, trained: list[Group]) -> Iterator[dict[str, Any]]:

@@ -15,13 +15,17 @@ from olhar.core.store import writing
 
 RECORDS = "steps.jsonl"
 COUNTERS = ("seconds", "cpu_seconds", "tokens", "energy_kwh", "co2_g")
+Energy = tuple[float, float]  # kWh, g of CO2
 
 
 class Meter:
-    """Seconds, tokens and energy of this process since it was made, added to what earlier processes counted."""
+    """Seconds, tokens and energy of this process since it was made, added to what earlier processes counted.
 
-    def __init__(self, energy: Callable[[], tuple[float, float]]) -> None:
-        self.energy, self.spent_before = energy, energy()
+    energy: (kWh, g of CO2) so far. recent: the same, perhaps a little old, but cheap enough to be told of every step.
+    """
+
+    def __init__(self, energy: Callable[[], Energy], recent: Callable[[], Energy] | None = None) -> None:
+        self.energy, self.recent, self.spent_before = energy, recent, energy()
         self.began, self.began_cpu = time.monotonic(), time.process_time()
         self.before = dict.fromkeys(COUNTERS, 0.0)
         self.began_steps, self.tokens, self.cpu_seconds = self.began, 0, 0.0
@@ -39,19 +43,23 @@ class Meter:
         self.cpu_seconds = cpu_seconds
         speed = self.tokens / (time.monotonic() - self.began_steps)
         seconds = self.before["seconds"] + time.monotonic() - self.began
-        return {"tokens_per_second": round(speed, 1), "seconds": round(seconds, 2)}
+        told = {"tokens_per_second": round(speed, 1), "seconds": round(seconds, 2)}
+        if self.recent:
+            told |= {name: round(value, 6) for name, value in self._spent(self.recent()).items()}
+        return told
+
+    def _spent(self, read: Energy) -> dict[str, float]:
+        pairs = zip(("energy_kwh", "co2_g"), read, self.spent_before, strict=True)
+        return {name: self.before[name] + now - before for name, now, before in pairs}
 
     def total(self) -> dict[str, float]:
         """All counters, this process and the earlier ones."""
-        energy_kwh, co2_g = self.energy()
         now = {
             "seconds": time.monotonic() - self.began,
             "cpu_seconds": self.cpu_seconds,
             "tokens": float(self.tokens),
-            "energy_kwh": energy_kwh - self.spent_before[0],
-            "co2_g": co2_g - self.spent_before[1],
         }
-        return {name: self.before[name] + value for name, value in now.items()}
+        return {name: self.before[name] + value for name, value in now.items()} | self._spent(self.energy())
 
 
 def memory_gib(device: torch.device) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from olhar.core.store import read_json, write_json
 from olhar.families import Checkpoint as Published
 from olhar.families import Spoken
 from olhar.training import checkpoints, loop, state
-from olhar.training.energy import EnergyMeter
+from olhar.training.energy import Counted, EnergyMeter
 from olhar.training.kernels import apply_liger
 from olhar.training.material import Material, Materials, spoken
 from olhar.training.objectives import AnswerLearner, PatchLearner
@@ -27,19 +27,16 @@ from olhar.training.team import Team, assembled
 Track = Callable[..., Iterable[Any]]
 Say = Callable[[Any], None]
 Judge = Callable[[Published, str, int], float]
-Energy = Callable[[], tuple[float, float]]
 PLAN = "plan.json"  # of a stage: how many steps it has
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
     """What lies outside the run. source: the recipe's parts with every folder on this disk, or a checkpoint's folder;
-    base: its name, for those who load an adapter; adapter: one to go on with; identity: hashes of what decides the
-    result, by name."""
+    identity: hashes of what decides the result, by name; adapter: one to go on with."""
 
     source: ModelParts | Path
     identity: Mapping[str, str]
-    base: str
     adapter: Path | None = None
 
 
@@ -123,6 +120,7 @@ class _Session:
     model: Any
     team: Team
     told: Told
+    learned: set[str] = field(default_factory=set)  # names of what stages so far have changed
 
     @property
     def precision(self) -> str:
@@ -137,8 +135,7 @@ class _Session:
         """Every stage in order; then what came out."""
         ledger = self.work.folder / "energy.jsonl"
         with EnergyMeter(self.training.country, ledger) if self.team.leads else nullcontext() as energy:
-            read = energy.read if energy else lambda: (0.0, 0.0)
-            counted = [self.stage(number, stage, read) for number, stage in enumerate(self.training.stages)]
+            counted = [self.stage(number, stage, energy) for number, stage in enumerate(self.training.stages)]
         if self.precision == "bf16" and self.team.device.type == "cuda":
             self.model.to(torch.bfloat16)  # as checkpoints are published; what trained was float32
         records = [line for number in range(len(counted)) for line in read_records(self.stage_folder(number))]
@@ -153,14 +150,15 @@ class _Session:
     def stage_folder(self, number: int) -> Path:
         return self.work.folder / f"{number + 1}-{self.training.stages[number].name}"
 
-    def stage(self, number: int, stage: TrainStage, energy: Energy) -> dict[str, float]:
+    def stage(self, number: int, stage: TrainStage, energy: EnergyMeter | None) -> dict[str, float]:
         """Run one stage, or take over what it left when it is finished; returns its counters."""
-        meter, folder = Meter(energy), self.stage_folder(number)
+        folder = self.stage_folder(number)
+        meter = Meter(energy.read, energy.recent) if energy else Meter(lambda: (0.0, 0.0))
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(self.work.recipe.seed + number)
         self._keep_in_half(number)
         ready = prepare(self.model, self.start.family, stage, self.start.new_rows, self.training.sharding)
-        if self.found.adapter and stage.adapter:
+        if self.found.adapter and number == 0:
             ready.load_adapter(self.found.adapter)
         finished = self.team.in_turn(lambda: self._finished(folder))
         if finished:
@@ -170,10 +168,21 @@ class _Session:
         else:
             counters = self._train(number, stage, ready, meter)
         self._take_best(number, folder)
-        if ready.adapter and self.team.leads:
-            ready.save_adapter(self.work.folder / "adapter", self.found.base)
+        self.learned |= {name for names in ready.roles.values() for name in names}
+        if ready.adapter:
+            self._save_adapter(number, ready)
         ready.finish()
         return counters
+
+    def _save_adapter(self, number: int, ready: Prepared) -> None:
+        """The last stage's adapter apart, as PEFT loads it on the checkpoint that the run started from."""
+        base, stages = self.found.source, self.training.stages
+        if number < len(stages) - 1 or not isinstance(base, Path) or not self.team.leads:
+            return
+        if any(stage.adapter for stage in stages[:-1]):
+            self.told.say("  adapters of several stages are in one another: only the merged model is written")
+            return
+        ready.save_adapter(self.work.folder / "adapter", str(base), also=self.learned)
 
     def _finished(self, folder: Path) -> checkpoints.Checkpoint | None:
         """The last checkpoint of a stage that was trained to its end."""
@@ -208,8 +217,9 @@ class _Session:
         trained = groups(learner, roles, stage)
         freeze_all_but(learner, trained)
         self._describe(stage, material, learner, trained)
-        judge, best = self.told.judge, self.training.best
-        last = number == len(self.training.stages) - 1
+        judge = self._judge(number, stage)
+        if judge and self.training.best and self.team.leads and not checkpoints.steps_done(folder):
+            judge(0)  # a question too long for the model is told before hours are spent
         job = loop.Job(
             stage=stage,
             learner=learner,
@@ -227,14 +237,24 @@ class _Session:
             sharding=self.training.sharding,
             keep=self.training.keep,
             checkpoint_steps=self.training.checkpoint_steps,
-            judge=(lambda step: judge(self.published(stage), stage.name, step)) if judge and best and last else None,
-            judge_every=best.every if best else 0,
+            judge=judge if self.training.best else None,
+            judge_every=self.training.best.every if self.training.best else 0,
         )
         for line in self.told.track(loop.steps(job), f"train {stage.name}", material.steps):
             self.told.record(line)
         if isinstance(learner, AnswerLearner):
             learner.release()
+        if judge and not self.training.best and self.team.leads:
+            judge(material.steps)
         return job.counters
+
+    def _judge(self, number: int, stage: TrainStage) -> Callable[[int], float] | None:
+        """What looks at the model on the way: at the last stage to choose among its checkpoints, else at every
+        stage's end, for a person to see."""
+        told, chooses = self.told.judge, self.training.best is not None
+        if told is None or stage.objective != "answers" or (chooses and number < len(self.training.stages) - 1):
+            return None
+        return lambda step: told(self.published(stage), stage.name, step)
 
     def _learner(self, stage: TrainStage, material: Material) -> AnswerLearner | PatchLearner:
         family, settings, kernels = self.start.family, self.materials.settings(stage), self.training.kernels
@@ -273,7 +293,7 @@ class _Session:
         totals = {name: sum(counters[name] for counters in counted) for name in loop.COUNTERS}
         parameters = {name: parameter.numel() for name, parameter in self.model.named_parameters()}
         roles = self.start.family.roles(self.model).items()
-        method = energy.method if energy else ""
+        spent = energy.counted if energy else Counted()
         counts: dict[str, Any] = {
             "parameters": sum(parameters.values()),
             "parameters_by_role": {role: sum(parameters[name] for name in names) for role, names in roles},
@@ -281,10 +301,11 @@ class _Session:
             "precision": self.precision,
             "device": self.team.device.type,
             "processes": self.team.size,
-            "energy_method": method,
+            "energy_method": spent.method,
+            "energy_source": spent.source,
             "stages": {stage.name: found for stage, found in zip(self.training.stages, counted, strict=True)},
             "total": totals,
         }
-        if method != "not measured":
-            counts |= {"energy_kwh": totals["energy_kwh"], "co2_g": totals["co2_g"]}
+        if spent.method != "not measured":
+            counts |= {"energy_kwh": totals["energy_kwh"], **({"co2_g": totals["co2_g"]} if spent.co2 else {})}
         return counts

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from olhar.training.state import is_spread, placed
+from olhar.training.state import is_spread
 from olhar.training.team import Team
 
 
@@ -34,9 +34,6 @@ class Shared:
     def exchanging(self, last: bool) -> AbstractContextManager[Any]:
         """Around a micro-batch's forward and backward pass: gradients need to travel after the step's last only."""
         return nullcontext()
-
-    def complete_gradients(self) -> None:
-        """After a step's last backward pass, before its gradients are used."""
 
     @contextmanager
     def whole(self) -> Iterator[None]:
@@ -83,7 +80,8 @@ class Sharded(Shared):
         from transformers.modeling_layers import GradientCheckpointingLayer
 
         super().__init__(learner, team)
-        self.hooks = {name: p._backward_hooks for name, p in learner.named_parameters() if p._backward_hooks}
+        if any(parameter._backward_hooks for parameter in learner.parameters()):
+            raise ValueError("a hook on a parameter never sees the gradients of its twin")
         twin: Any = _twin(learner)
         self.module = self.forward = twin
         mesh = init_device_mesh(team.device.type, (team.size,))
@@ -98,17 +96,6 @@ class Sharded(Shared):
                     parameter.data = parameter.data.new_empty(0)
         if hasattr(twin, "set_reduce_scatter_unused_params"):  # torch 2.13
             twin.set_reduce_scatter_unused_params(True)
-
-    def complete_gradients(self) -> None:
-        """A hook on a parameter of the learner does not see the gradients of its twin: it is shown them here."""
-        for name, parameter in self.module.named_parameters():
-            if name in self.hooks and parameter.grad is not None:
-                gradient: Any = parameter.grad
-                whole = gradient.full_tensor()
-                for hook in self.hooks[name].values():
-                    changed = hook(whole)
-                    whole = whole if changed is None else changed
-                parameter.grad = placed(whole, gradient)
 
     @contextmanager
     def whole(self) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """``olhar plan`` tells numbers that training will find again, without torch, and says what they rest on."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -10,16 +11,19 @@ import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
+from safetensors import safe_open
+from typer.testing import CliRunner
 
+from olhar.cli import app
 from olhar.core import recipe as recipes
 from olhar.core.choices import choose
 from olhar.core.errors import RecipeError
 from olhar.core.recipe import Recipe
-from olhar.families import Encoder, read_tokenizer
+from olhar.families import Encoder, budget, read_tokenizer
 from olhar.families._settings import settings_of
 from olhar.prompts import prompt, with_placeholder
 from olhar.sources import Request
-from olhar.stages import _excerpt, _forecast, _plan, _sampling, _shown
+from olhar.stages import _excerpt, _forecast, _plan, _sampling, _shown, _sizing
 from olhar.training import packs
 
 ROOT = Path(__file__).parents[2]
@@ -261,3 +265,29 @@ def test_a_plan_needs_no_torch() -> None:
         "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "image_tokens"),
+    [("llava15", "llava", 16), ("vitucano", "llava", 15), ("internvl_base", "internvl", 4 + 2)],
+)
+def test_a_checkpoint_in_its_original_layout_is_sized(name: str, family: str, image_tokens: int) -> None:
+    """As many parameters as its file holds numbers, and as many tokens as its configuration says."""
+    folder = GOLDEN / name
+    row = {"name": "x", "language": "pt", "ingest": [{"name": "a", "source": "world", "options": {"scenes": 2}}]}
+    sized = _sizing.sized(Recipe.model_validate(row | {"model": {"family": family, "checkpoint": str(folder)}}))
+    with safe_open(folder / "model.safetensors", "numpy") as file:
+        shapes = [file.get_slice(tensor).get_shape() for tensor in file.keys()]  # noqa: SIM118
+    assert sized.counts.parameters == sum(math.prod(shape) for shape in shapes)
+    side = sized.settings.side
+    assert budget(sized.family, side, side, sized.settings).tokens == image_tokens
+
+
+def test_the_command_prints_json_for_a_program(small: Any, tmp_path: Path) -> None:
+    small()
+    ran = CliRunner().invoke(app, ["plan", str(tmp_path / "recipe.toml"), "--runs", str(tmp_path), "--json"])
+    assert ran.exit_code == 0, ran.output
+    told = json.loads(ran.stdout)
+    assert told["training"][0]["samples"] == SAMPLES and "2 GPUs" in told["warnings"][0]
+    ran = CliRunner().invoke(app, ["plan", str(tmp_path / "recipe.toml"), "--runs", str(tmp_path)])
+    assert ran.exit_code == 0 and "memory a GPU" in ran.stdout and f"{SAMPLES}" in ran.stdout

@@ -119,6 +119,13 @@ def test_few_bits_without_a_gpu_are_a_warning(tmp_path: Path) -> None:
     assert bool(warned) != Path("/proc/driver/nvidia/version").exists()
 
 
+def test_other_processes_than_gpus_are_a_warning(tmp_path: Path) -> None:
+    machine = "[train.hardware]\ngpu = 'A40'\ncount = 8\nmemory_gib = 48\ntflops = 150\nwatts = 300\n[[train.stages]]"
+    assert problems(GOOD.replace("[[train.stages]]", machine), tmp_path) == {}
+    (warned,) = _binding.warnings(recipes.load(tmp_path / "recipe.toml"))
+    assert "8 GPUs" in warned and "processes is 1" in warned
+
+
 def test_a_good_recipe_has_no_problem(tmp_path: Path) -> None:
     assert problems(GOOD, tmp_path) == {}
 

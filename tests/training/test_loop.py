@@ -217,6 +217,14 @@ def test_counters_go_on_over_kills(toy: Callable[..., loop.Job]) -> None:
     assert seconds == sorted(seconds) and job.counters["cpu_seconds"] > 0
 
 
+def test_the_energy_so_far_is_told_with_every_step(toy: Callable[..., loop.Job]) -> None:
+    killed_after(toy("k", checkpoint_seconds=-1), 5)
+    job = toy("k", meter=loop.Meter(spending(), recent=lambda: (2.25, 340.0)))
+    lines = list(loop.steps(job))
+    assert [line.get("energy_kwh") for line in lines] == [None] * 5 + [0.75] * 3
+    assert lines[-1]["co2_g"] == 140.0 and job.counters["energy_kwh"] == 1.0
+
+
 def test_the_rates_of_the_records_are_those_of_the_schedule(toy: Callable[..., loop.Job]) -> None:
     rates = [line["learning_rate"] for line in finished(toy())[1]]
     assert rates[0] == pytest.approx(0.5e-2) and rates[1] == pytest.approx(1e-2)

@@ -53,12 +53,18 @@ def records(run: Path) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def steps_told(stage: Path) -> int:
-    """How many steps are in a stage's log."""
+def steps_told(stage: Path, but: int = 0) -> int:
+    """How many steps are in a stage's log; 0 while it is still the file with inode number ``but``."""
     try:
-        return (stage / "steps.jsonl").read_bytes().count(b"\n")
+        with open(stage / "steps.jsonl", "rb") as log:
+            return 0 if os.fstat(log.fileno()).st_ino == but else log.read().count(b"\n")
     except FileNotFoundError:
         return 0
+
+
+def inode(path: Path) -> int:
+    """A process that goes on writes a stage's log anew, up to its checkpoint: then the number changes."""
+    return path.stat().st_ino if path.exists() else 0
 
 
 def unfinished(stage: Path) -> set[str]:
@@ -95,9 +101,10 @@ def with_kills(arguments: argparse.Namespace, whole: Path, run: Path) -> list[di
     done = []
     for stage, step, kind in points(told, arguments.kills, draw):
         folder = run / "train" / stage
+        old = inode(folder / "steps.jsonl")
 
-        def reached(folder: Path = folder, step: int = step, kind: str = kind) -> bool:
-            return steps_told(folder) >= step and (kind == "step" or bool(unfinished(folder)))
+        def reached(folder: Path = folder, step: int = step, kind: str = kind, old: int = old) -> bool:
+            return steps_told(folder, old) >= step and (kind == "step" or bool(unfinished(folder)))
 
         pause = draw.uniform(0, seconds[stage]) if kind == "step" else 0.0
         hit = killed_when(reached, command(arguments, run.parent, "train"), pause)

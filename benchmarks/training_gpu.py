@@ -12,7 +12,7 @@ already, so reading them is not measured (``pictures.py`` does). The peer is TRL
 the same samples, padded; its environment needs trl, liger-kernel and the same torch and transformers. Several steps
 are taken before anything is counted.
 
-The useful work, in multiply-adds x 2, of which MFU is the share of the card's dense bf16 peak:
+The useful work in floating-point operations, of which MFU is the share of the card's dense bf16 peak:
 language model  6 x its matrices' parameters for every token (forward once, backward twice)
 attention       6 x 2 x heads x width x (what each token sees, n (n + 1) / 2 in a document of n) for every layer
 head            6 x hidden x words for every labelled token alone
@@ -29,98 +29,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vitucano_shape import ANSWERS, SEED, Case, built, ids_of, pixels_of
+
 RESULTS = Path(__file__).with_name("results") / "training_gpu.jsonl"
 PEAKS = {"H200": 989.0, "H100": 989.0, "A100": 312.0, "L40S": 362.0, "A40": 149.7, "RTX 4090": 165.2}  # TFLOP/s, dense
-WARM, RATE, SEED, ANSWERS = 5, 2e-5, 0, 2 / 3
-IMAGE = 3  # the image token's id
-
-Sizes = dict[str, int]
-TEXT = {"hidden_size": 2048, "intermediate_size": 5632, "num_hidden_layers": 22, "num_attention_heads": 32}
-LARGE = (
-    {**TEXT, "num_key_value_heads": 4, "vocab_size": 32_000, "max_position_embeddings": 8192},
-    {"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27, "num_attention_heads": 16}
-    | {"image_size": 384, "patch_size": 14},
-)
-TINY = (
-    {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
-    | {"num_key_value_heads": 2, "vocab_size": 256, "max_position_embeddings": 4096},
-    {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
-    | {"image_size": 28, "patch_size": 14},
-)
-
-
-@dataclass(frozen=True)
-class Case:
-    """What is trained on which samples: (image tokens, text tokens) each."""
-
-    text: Sizes
-    vision: Sizes
-    samples: Sequence[tuple[int, int]]
-
-    @property
-    def patches(self) -> int:
-        return (self.vision["image_size"] // self.vision["patch_size"]) ** 2
-
-    @staticmethod
-    def of(tiny: bool, count: int) -> "Case":
-        text, vision = TINY if tiny else LARGE
-        draw, patches = random.Random(SEED), (vision["image_size"] // vision["patch_size"]) ** 2
-        rows = [
-            (patches if draw.random() < 0.88 else 0, int(min(max(draw.lognormvariate(5.0, 0.8), 12), 1800)))
-            for _ in range(count)
-        ]
-        return Case(text, vision, rows)
-
-    def flops(self, image: int, text: int) -> float:
-        """Useful work on one sample, see above."""
-        t, v, tokens = self.text, self.vision, image + text
-        width = t["hidden_size"] // t["num_attention_heads"]
-        attention = 2 * t["hidden_size"] ** 2 + 2 * t["hidden_size"] * width * t["num_key_value_heads"]
-        layer = attention + 3 * t["hidden_size"] * t["intermediate_size"]
-        seen = 2 * t["hidden_size"] * tokens * (tokens + 1) / 2
-        language = 6 * t["num_hidden_layers"] * (layer * tokens + seen)
-        head = 6 * t["hidden_size"] * t["vocab_size"] * int(text * ANSWERS)
-        matrices = 4 * v["hidden_size"] ** 2 + 2 * v["hidden_size"] * v["intermediate_size"]
-        tower = v["num_hidden_layers"] * (2 * matrices * image + 4 * v["hidden_size"] * image**2)
-        connector = 6 * image * (v["hidden_size"] * t["hidden_size"] + t["hidden_size"] ** 2)
-        return language + head + tower + connector
-
-
-def built(case: Case, device: str) -> Any:
-    """transformers' class with random weights; the tower is frozen."""
-    import torch
-    from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, SiglipVisionConfig
-
-    config = LlavaConfig(
-        vision_config=SiglipVisionConfig(**case.vision, vision_use_head=False),
-        text_config=LlamaConfig(**case.text, tie_word_embeddings=False),
-        image_token_index=IMAGE,
-        vision_feature_select_strategy="full",
-        image_seq_length=case.patches,
-    )
-    torch.manual_seed(SEED)
-    with torch.device(device):
-        model = LlavaForConditionalGeneration(config)
-    model.model.vision_tower.requires_grad_(False)
-    if device == "cuda":
-        model.model.vision_tower.to(torch.bfloat16)
-    return model
-
-
-def ids_of(case: Case, sample: tuple[int, int]) -> list[int]:
-    return [IMAGE] * sample[0] + [4 + number % (case.text["vocab_size"] - 4) for number in range(sample[1])]
-
-
-def pixels_of(case: Case, images: int) -> Any:
-    import torch
-
-    side = case.vision["image_size"]
-    return torch.randint(256, (images, 3, side, side), dtype=torch.uint8)
+WARM, RATE = 5, 2e-5
 
 
 class Steps:
@@ -136,13 +53,13 @@ class Steps:
         random.Random(SEED).shuffle(chosen)
         self.case, self.capacity = case, packs * capacity
         self.rows = [chosen[start : start + packs] for start in range(0, len(chosen) - packs + 1, packs)]
-        self.made = [self._made([sample for pack in row for sample in pack]) for row in self.rows]
+        self.made = [self._made(self.samples(number)) for number in range(len(self.rows))]
 
     def _made(self, samples: Sequence[tuple[int, int]]) -> Any:
         import numpy as np
         import torch
 
-        from olhar.families import Budget, Medium, llava
+        from olhar.families import Budget, llava
         from olhar.training.batches import Batch, Segments, StepBatch
 
         lengths = [sum(sample) for sample in samples]
@@ -151,7 +68,6 @@ class Steps:
         ends = zip(bounds[1:].tolist(), samples, strict=True)
         places = torch.cat([torch.arange(end - int(text * ANSWERS), end) for end, (_, text) in ends])
         images = sum(image > 0 for image, _ in samples)
-        assert Medium and llava
         batch = Batch(
             ids=ids,
             positions=torch.cat([torch.arange(length) for length in lengths]),
@@ -167,6 +83,9 @@ class Steps:
         )
         return StepBatch.of([batch], self.capacity)
 
+    def samples(self, step: int) -> list[tuple[int, int]]:
+        return [sample for pack in self.rows[step % len(self.rows)] for sample in pack]
+
     def __len__(self) -> int:
         return 10**6
 
@@ -174,11 +93,57 @@ class Steps:
         return self.made[step % len(self.made)]
 
 
-Counted = tuple[int, int, float]  # real tokens, places computed, useful work of a step
+class Clock:
+    """Tokens, work, memory and energy between two moments. All NVIDIA cards of the machine are read (NVML)."""
+
+    def __init__(self, case: Case, given: argparse.Namespace) -> None:
+        self.case, self.given = case, given
+
+    def start(self) -> None:
+        import torch
+
+        if not self.given.cpu:
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
+        self.began, self.spent = time.perf_counter(), joules()
+
+    def told(self, steps: Sequence[Sequence[tuple[int, int]]], places: int) -> dict[str, float | None]:
+        """Since the start, for the samples of these steps, computed in so many places (padding is among them)."""
+        import torch
+
+        if not self.given.cpu:
+            torch.cuda.synchronize()
+        seconds, spent = time.perf_counter() - self.began, joules()
+        tokens = sum(sum(sample) for samples in steps for sample in samples)
+        work = sum(self.case.flops(*sample) for samples in steps for sample in samples)
+        peak = None if self.given.cpu else self.given.peak_tflops or peak_of(torch.cuda.get_device_name())
+        return {
+            "tokens_per_second": round(tokens / seconds, 1),
+            "padding": round(1 - tokens / places, 4),
+            "tflops_per_second": round(work / seconds / 1e12, 3),
+            "mfu": peak and round(work / seconds / 1e12 / peak, 4),
+            "memory_gib": None if self.given.cpu else round(torch.cuda.max_memory_allocated() / 2**30, 2),
+            "joules_per_token": None if spent is None or self.spent is None else (spent - self.spent) / tokens,
+        }
 
 
-def ours(case: Case, given: argparse.Namespace) -> Iterator[Counted]:
-    """olhar's loop; a step for each time it is asked."""
+def joules() -> float | None:
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        cards = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
+        return float(sum(pynvml.nvmlDeviceGetTotalEnergyConsumption(card) for card in cards)) / 1000
+    except Exception:  # no package or no driver, and an error class for each
+        return None
+
+
+def peak_of(card: str) -> float | None:
+    return next((peak for name, peak in PEAKS.items() if name in card), None)
+
+
+def ours(case: Case, given: argparse.Namespace) -> dict[str, float | None]:
+    """olhar's loop, as a run calls it."""
     from olhar.core.recipe import TrainStage
     from olhar.families import _towers, llava
     from olhar.training import loop
@@ -188,68 +153,61 @@ def ours(case: Case, given: argparse.Namespace) -> Iterator[Counted]:
     from olhar.training.prepare import prepare
     from olhar.training.team import Team
 
-    device = "cpu" if given.cpu else "cuda"
-    model, half = built(case, device), _towers.HALF
-    settings = llava.Settings(case.vision["image_size"], case.vision["patch_size"], "squash", "full", False, half, half)
+    device, half = "cpu" if given.cpu else "cuda", _towers.HALF
+    model, side, patch = built(case, device), case.vision["image_size"], case.vision["patch_size"]
+    settings = llava.Settings(side, patch, "squash", "full", False, half, half)
     row = {"name": "sft", "mixture": "m", "trains": {"connector": RATE, "language": RATE}, "steps": 10**6, "batch": 1}
     stage = TrainStage.model_validate(row | {"gradient_checkpointing": given.recompute})
-    ready = prepare(model, llava, stage)
+    ready = prepare(model, llava, stage)  # type: ignore[arg-type]
     if given.kernels:
         apply_liger(model)
-    learner = AnswerLearner(model, llava, settings, kernels=given.kernels)
+    learner = AnswerLearner(model, llava, settings, kernels=given.kernels)  # type: ignore[arg-type]
     trained = groups(learner, {role: [f"model.{name}" for name in of] for role, of in ready.roles.items()}, stage)
     freeze_all_but(learner, trained)
-    steps = Steps(case, given.packs, given.capacity)
-    work = [sum(case.flops(*sample) for pack in packs for sample in pack) for packs in steps.rows]
+    steps, clock = Steps(case, given.packs, given.capacity), Clock(case, given)
+    precision, meter = "fp32" if given.cpu else "bf16", loop.Meter(lambda: (0.0, 0.0))
     with tempfile.TemporaryDirectory() as folder:
-        precision, meter = "fp32" if given.cpu else "bf16", loop.Meter(lambda: (0.0, 0.0))
-        named = (stage, learner, trained, steps, Path(folder), {}, 0, precision, 10**6, meter, 10**6, 30)
-        for number, line in enumerate(loop.steps(loop.Job(*named, team=Team(device=device)))):  # type: ignore[arg-type]
-            yield int(line["tokens"]), int(line["tokens"]), work[number % len(work)]
+        named: Any = (stage, learner, trained, steps, Path(folder), {}, 0, precision, 10**6, meter, 10**6, 30)
+        lines = loop.steps(loop.Job(*named, Team(device=device)))
+        for _ in range(WARM):
+            next(lines)
+        clock.start()
+        places = int(sum(next(lines)["tokens"] for _ in range(given.steps)))
+        return clock.told([steps.samples(number) for number in range(WARM, WARM + given.steps)], places)
 
 
-def trl(case: Case, given: argparse.Namespace) -> Iterator[Counted]:
-    """TRL with Liger, in its own environment; padded batches of samples as they come."""
+def trl(case: Case, given: argparse.Namespace) -> dict[str, float | None]:
+    """TRL with Liger, in its own environment: samples as they come, padded to the longest of a batch."""
     import torch
     from datasets import Dataset
+    from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
-    seen: list[Counted] = []
+    clock, seen, told = Clock(case, given), list[tuple[list[tuple[int, int]], int]](), dict[str, float | None]()
 
     def collate(examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         chosen = [case.samples[example["number"]] for example in examples]
-        rows = [ids_of(case, sample) for sample in chosen]
-        longest = max(map(len, rows))
-        ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
-        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
-        answers = torch.zeros_like(ids, dtype=torch.bool)
-        for row, (image, text) in enumerate(chosen):
-            answers[row, image + text - int(text * ANSWERS) : image + text] = True
-        seen.append((int(mask.sum()), mask.numel(), sum(case.flops(*sample) for sample in chosen)))
-        pixels = pixels_of(case, sum(image > 0 for image, _ in chosen)).float() / 127.5 - 1
-        labels = ids.masked_fill(~answers, -100)
-        return {"input_ids": ids, "attention_mask": mask, "labels": labels, "pixel_values": pixels}
+        longest = max(map(sum, chosen))
+        ids = torch.tensor([ids_of(case, sample) + [0] * (longest - sum(sample)) for sample in chosen])
+        place = torch.arange(longest)
+        ends = torch.tensor([sum(sample) for sample in chosen])[:, None]
+        begins = ends - torch.tensor([int(text * ANSWERS) for _, text in chosen])[:, None]
+        seen.append((chosen, ids.numel()))
+        made = {"input_ids": ids, "attention_mask": (place < ends).long()}
+        made["labels"] = ids.masked_fill((place < begins) | (place >= ends), -100)
+        if images := sum(image > 0 for image, _ in chosen):
+            made["pixel_values"] = pixels_of(case, images).float() / 127.5 - 1
+        return made
 
-    class Yielding(TrainerCallback):  # type: ignore[misc]
+    class Clocked(TrainerCallback):  # type: ignore[misc]
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            steps.append(state.global_step)
-            reached(state.global_step, seen)
+            if state.global_step == WARM:
+                clock.start()
+            if state.global_step == WARM + given.steps:
+                counted = seen[WARM : WARM + given.steps]
+                told.update(clock.told([chosen for chosen, _ in counted], sum(places for _, places in counted)))
 
-    steps: list[int] = []
-    marks: list[dict[str, Any]] = []
-    clock = Clock(given)
-
-    def reached(step: int, counted: list[Counted]) -> None:
-        if step == WARM:
-            clock.start()
-        if step == WARM + given.steps:
-            marks.append(clock.told(counted[WARM : WARM + given.steps]))
-
-    from tokenizers import Tokenizer, models
-
-    words = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"<pad>": 0}, "<pad>")), pad_token="<pad>")
-    device = "cpu" if given.cpu else "cuda"
     options = SFTConfig(
         output_dir=tempfile.mkdtemp(),
         per_device_train_batch_size=given.peer_batch,
@@ -264,14 +222,67 @@ def trl(case: Case, given: argparse.Namespace) -> Iterator[Counted]:
         remove_unused_columns=False,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
-    numbers = Dataset.from_list([{"number": number} for number in range(len(case.samples))])
+    words = Tokenizer(models.WordLevel({"<pad>": 0}, "<pad>"))
     SFTTrainer(
-        built(case, device),
+        built(case, "cpu" if given.cpu else "cuda"),
         options,
-        train_dataset=numbers,
-        processing_class=words,
+        train_dataset=Dataset.from_list([{"number": number} for number in range(len(case.samples))]),
+        processing_class=PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="<pad>"),
         data_collator=collate,
-        callbacks=[Yielding()],
+        callbacks=[Clocked()],
     ).train()
-    print("\n@" + json.dumps(marks[0]), flush=True)
-    yield from ()
+    return told
+
+
+def asked(variant: str, python: str) -> dict[str, float | None]:
+    """A variant in a process of its own, so that it finds the card empty."""
+    command = [python, __file__, "--work", variant, *sys.argv[1:]]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("@")]
+    if not lines:
+        raise SystemExit(f"{variant} ended without a result (exit code {done.returncode})")
+    return json.loads(lines[-1][1:])  # type: ignore[no-any-return]
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--packs", type=int, default=4, help="a step's packs, taken through the model at once")
+    parser.add_argument("--capacity", type=int, default=4096, help="tokens of a pack")
+    parser.add_argument("--kernels", choices=["liger"])
+    parser.add_argument("--recompute", action="store_true", help="gradient checkpointing, in the peer too")
+    parser.add_argument("--peak-tflops", type=float, help="dense bf16 peak of the card, where it is not known here")
+    parser.add_argument("--peer-python", help="python of an environment with TRL and liger-kernel")
+    parser.add_argument("--peer-batch", type=int, default=8)
+    parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--cpu", action="store_true")
+    parser.add_argument("--record", action="store_true")
+    parser.add_argument("--work", choices=["ours", "trl"], help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = arguments()
+    if given.work:
+        case = Case.of(given.tiny, max(64, (WARM + given.steps) * given.peer_batch))
+        print("\n@" + json.dumps({"ours": ours, "trl": trl}[given.work](case, given)), flush=True)
+        return
+    import torch
+
+    from olhar.core.environment import facts
+
+    if not given.cpu and not torch.cuda.is_available():
+        raise SystemExit("there is no CUDA device here; --tiny --cpu runs the same code small, on the processor")
+    found = {"ours": asked("ours", sys.executable)}
+    if given.peer_python:
+        found["trl"] = asked("trl", given.peer_python)
+    card = None if given.cpu else torch.cuda.get_device_name()
+    result = {"card": card, **found, "arguments": vars(given), "machine": facts()}
+    print(json.dumps(result, indent=1))
+    if given.record:
+        with open(RESULTS, "a", encoding="utf-8") as lines:
+            lines.write(json.dumps(result) + "\n")
+
+
+if __name__ == "__main__":
+    main()

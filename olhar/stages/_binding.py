@@ -58,8 +58,9 @@ def model(recipe: Recipe, planning: bool) -> Problems:
     missing = list(_missing(recipe.model, planning))
     yield from here
     yield from missing
-    if wrong or here or any(problem.where != "model.tower" for problem in missing):
-        return
+    unread = not planning and any(not _sizing.known(recipe.model, field) for field, _ in _sizing.absent(recipe.model))
+    if wrong or here or unread or any(problem.where != "model.tower" for problem in missing):
+        return  # what is still to be fetched is bound when it is there
     try:
         _sizing.sized(recipe)
     except UserError as error:
@@ -91,19 +92,15 @@ FILES = {"tokenizer": "tokenizer.json"}
 
 
 def _missing(model: ModelParts | StartingPoint, planning: bool) -> Problems:
-    """Parts that are not on this disk: a problem when training, or when nothing is known of them here."""
+    """Parts that are not on this disk and cannot be fetched, or of which nothing is known here to plan with."""
     for field, name in _sizing.absent(model):
-        if planning and _sizing.known(model, field):
-            continue
         file = FILES.get(field, "config.json")
-        if _sizing.known(model, field):
-            yield Problem(f"model.{field}", f"{name} is not on this disk", f"fetch it first: hf download {name}")
-        elif _sizing.is_hub_name(name):
-            what = f"no {file} in {name}, and nothing is known of it here"
-            yield Problem(f"model.{field}", what, f"fetch it first: hf download {name}; or name a folder that holds it")
-        else:
+        if not _sizing.is_hub_name(name):
             kind = "there is no tower here: " if field == "tower" else ""
             yield Problem(f"model.{field}", f"{kind}no {file} in {name}", "name a folder that holds one")
+        elif planning and not _sizing.known(model, field):
+            what = f"no {file} in {name}, and nothing is known of it here"
+            yield Problem(f"model.{field}", what, f"fetch it first: hf download {name}; or name a folder that holds it")
 
 
 def training(recipe: Recipe, planning: bool) -> Problems:

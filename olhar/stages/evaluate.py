@@ -158,7 +158,8 @@ def _report(context: Context, scores: list[Score], examples: list[Example], ques
     evaluation = recipe.evaluate[0]
     split = next(score.split for score in scores)
     shown = [score for score in scores if score.benchmark == evaluation.benchmark]
-    choose("reports", "curves").skills_chart([score for score in shown if score.split == split], context.folder / "skills.png")
+    of_split = [score for score in shown if score.split == split]
+    choose("reports", "curves").skills_chart(of_split, context.folder / "skills.png")  # draws: slow to import
     page = ScoresPage(
         run=recipe.name,
         language=language(recipe.language).name,

@@ -8,13 +8,14 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from olhar.core.errors import UserError
+from olhar.training import varlen
 
 if TYPE_CHECKING:
     from olhar.training.batches import Segments
@@ -88,16 +89,14 @@ def attend(
     plan = segments if isinstance(segments, Plan) else Plan(segments)
     _refuse(given, plan)
     scale, dropout = given.get("scaling"), given.get("dropout", 0.0)
-    kernel = torch.get_autocast_dtype(query.device.type) if _autocast(query) else value.dtype
-    if query.is_cuda and not dropout and kernel in (torch.bfloat16, torch.float16):
-        return _varlen(query.to(kernel), key.to(kernel), value.to(kernel), plan, scale), None
+    on = query.device.type
+    kernel = torch.get_autocast_dtype(on) if torch.is_autocast_enabled(on) else value.dtype
+    query, key, value = query.to(kernel), key.to(kernel), value.to(kernel)
+    if not dropout and varlen.fits(query):
+        return varlen.attend(query, key, value, plan, scale), None
     options = {"scale": scale, "dropout_p": dropout, "enable_gqa": query.shape[1] != key.shape[1]}
     how = _in_groups if plan.groups else _one_by_one
-    return how(query.to(kernel), key.to(kernel), value.to(kernel), plan, options), None
-
-
-def _autocast(tensor: torch.Tensor) -> bool:
-    return torch.is_autocast_enabled(tensor.device.type)
+    return how(query, key, value, plan, options), None
 
 
 def _refuse(given: Mapping[str, Any], plan: "Plan") -> None:
@@ -270,32 +269,3 @@ def _one_by_one(query: Heads, key: Heads, value: Heads, plan: Plan, options: Map
 def _lower_right(query: Heads, key: Heads) -> torch.Tensor:
     """(queries, keys) additive: the last query sees all keys, each query one less than the next."""
     return _additive(np.tri(query.shape[2], key.shape[2], key.shape[2] - query.shape[2], dtype=bool), query)
-
-
-def _varlen(query: Heads, key: Heads, value: Heads, plan: Plan, scale: float | None) -> torch.Tensor:
-    """FlashAttention's kernel for rows of unequal length (Dao 2023, arXiv:2307.08691): CUDA, 16 bits, no dropout.
-
-    Its causal mask is aligned to the last key, so a shared prefix only lengthens the keys.
-    """
-    from torch.nn.attention.varlen import varlen_attn
-
-    query_bounds, key_bounds, index = plan.once(("varlen", query.device), lambda: _bounds(plan, query.device))
-    q, k, v = (heads[0].transpose(0, 1) for heads in (query, key, value))  # (tokens, heads, width)
-    if index is not None:
-        k, v = k.index_select(0, index), v.index_select(0, index)
-    most = max(plan.lengths), plan.longest
-    gqa = q.shape[1] != k.shape[1]
-    seen = varlen_attn(q, k, v, query_bounds, key_bounds, *most, scale=scale, window_size=(-1, 0), enable_gqa=gqa)
-    return cast(torch.Tensor, seen)[None]
-
-
-def _bounds(plan: Plan, on: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """Bounds of every segment's queries and keys, (segments + 1,) int32, and which tokens the keys are."""
-    counts = plan.shared + plan.ends - plan.starts
-    query_bounds, key_bounds = ([0, *np.cumsum(lengths)] for lengths in (plan.lengths, counts))
-    index = None
-    if plan.shared.any():
-        spans = zip(plan.prefix, zip(plan.starts, plan.ends, strict=True), strict=True)
-        index = torch.from_numpy(np.concatenate([np.arange(*span) for pair in spans for span in pair])).to(on)
-    made = (torch.tensor(bounds, dtype=torch.int32, device=on) for bounds in (query_bounds, key_bounds))
-    return (*made, index)  # type: ignore[return-value]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from olhar.core.errors import UserError
-from olhar.training import attention
+from olhar.training import attention, varlen
 from olhar.training.attention import Plan, attend
 
 HEADS, FEWER, WIDTH = 4, 2, 8
@@ -92,6 +92,16 @@ def test_a_token_sees_its_own_document_up_to_it(documents: Documents, one_by_one
 def test_long_documents_go_one_by_one_and_short_ones_together(documents: Documents, grouped: bool) -> None:
     row = segments(documents)
     assert bool(Plan(row).groups) == grouped
+    same(row, row)
+
+
+@pytest.mark.parametrize("short", [attention.SHORT, 0])
+def test_a_prefix_need_not_be_next_to_its_question(short: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor a whole segment: [0, 6), a stranger [6, 9), and a question that sees [1, 5)."""
+    monkeypatch.setattr(attention, "SHORT", short)
+    bounds = np.array([0, 6, 9, 11, 14])
+    row = SimpleNamespace(bounds=bounds, prefix=np.array([(0, 0), (0, 0), (1, 5), (0, 0)]), packs=bounds[[0, -1]])
+    assert bool(Plan(row).groups) == bool(short)
     same(row, row)
 
 
@@ -175,6 +185,35 @@ def test_autocast_computes_in_its_own_type() -> None:
         with torch.autocast("cpu", torch.bfloat16):
             got = packed(states, row)
         assert got.dtype == torch.bfloat16 and torch.allclose(got.float(), defined(*states, row), atol=3e-2)
+
+
+def emulated(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *bounds: Any, **options: Any) -> torch.Tensor:
+    """What ``varlen_attn`` documents, slowly: (tokens, heads, width), causal from the last key of each span."""
+    query_bounds, key_bounds, most_queries, most_keys = bounds
+    assert options["window_size"] == (-1, 0) and options["enable_gqa"]
+    assert most_queries == int(query_bounds.diff().max()) and most_keys == int(key_bounds.diff().max())
+    seen = []
+    for (start, end), (first, last) in zip(pairwise(query_bounds), pairwise(key_bounds), strict=True):
+        q, k, v = (heads.transpose(0, 1) for heads in (query[start:end], key[first:last], value[first:last]))
+        k, v = (heads.repeat_interleave(HEADS // FEWER, 0) for heads in (k, v))
+        hidden = ~torch.ones(q.shape[1], k.shape[1], dtype=torch.bool).tril(k.shape[1] - q.shape[1])
+        seen.append((((q @ k.mT) * options["scale"]).masked_fill(hidden, -torch.inf).softmax(-1) @ v).transpose(0, 1))
+    return torch.cat(seen)
+
+
+@pytest.mark.parametrize("documents", [LONG, SHORT, [(0, [3]), (0, [4])]], ids=["long", "short", "unshared"])
+def test_a_gpu_is_given_the_same_spans(documents: Documents, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", emulated)
+    monkeypatch.setattr(varlen, "fits", lambda query: True)
+    row = segments(documents)
+    plan = Plan(row)
+    same(row, plan)
+    assert [key[0] for key in plan.placed] == ["varlen"]
+
+
+def test_the_kernel_of_gpus_is_known_to_this_torch_and_left_alone_elsewhere() -> None:
+    assert varlen._is_there()
+    assert not varlen.fits(torch.zeros(1, 2, 3, 64, dtype=torch.bfloat16))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from olhar.families import normalised, pixels_of
-from olhar.training import features
-from olhar.training.batches import PackedBatches
+from olhar.training import attention, features
+from olhar.training.batches import Look, PackedBatches
 from olhar.training.objectives import packed_hidden_states
-from olhar.training.packs import pack_order, plan_packs
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def built(bench: Any, folder: Path, workers: int = 0) -> features.FeatureCache:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_kept_features_are_those_of_the_tower(bench: Any, few: None, tmp_path: Path, workers: int) -> None:
     cache, model = built(bench, tmp_path, workers), bench.model()
-    assert len(list(tmp_path.glob("*.ends.npy"))) > 2
+    assert len(list(tmp_path.glob("*/*.ends.npy"))) > 2
     for ref, view in pictures(bench):
         pixels = torch.from_numpy(pixels_of([ref], [view], bench.family, bench.settings))
         with torch.no_grad():
@@ -39,28 +38,40 @@ def test_kept_features_are_those_of_the_tower(bench: Any, few: None, tmp_path: P
         assert torch.allclose(torch.from_numpy(cache[ref, view].copy()).float(), expected, rtol=2e-3, atol=2e-3)
 
 
-def test_a_pack_from_features_is_the_pack_from_pictures(bench: Any, few: None, tmp_path: Path) -> None:
-    encoded = bench.encoded()
-    planned = plan_packs(encoded.lengths(), 160)
-    order = pack_order(len(planned), 3, 2, 0)
-    given = (encoded, bench.samples, planned, order, "internvl", bench.settings, 0)
-    seen, looked = PackedBatches(*given, built(bench, tmp_path))[1], PackedBatches(*given)[1]
+def test_a_pack_from_features_is_the_pack_from_pictures(bench: Any, few: None, tmp_path: Path, stage: Any) -> None:
+    encoded, looks = bench.encoded(), (built(bench, tmp_path), None)
+    seen, looked = (
+        PackedBatches(encoded, bench.samples, stage(), Look("internvl", bench.settings, features=cache), capacity=160)[
+            1
+        ].parts[0]
+        for cache in looks
+    )
     assert seen.pixels is None and looked.features is None and seen.ids.equal(looked.ids)
+    model = bench.model()
+    attention.install(model)
     with torch.no_grad():
-        one, other = (
-            packed_hidden_states(bench.model(), bench.family, bench.settings, batch) for batch in (seen, looked)
-        )
-    assert torch.allclose(one, other, atol=2e-2) and not torch.allclose(one, one.mean(1, keepdim=True), atol=2e-2)
+        one, other = (packed_hidden_states(model, bench.family, bench.settings, batch) for batch in (seen, looked))
+    assert torch.allclose(one, other, atol=2e-2) and not torch.allclose(one, one.mean(0, keepdim=True), atol=2e-2)
 
 
 def test_an_interrupted_build_goes_on_with_what_is_missing(bench: Any, few: None, tmp_path: Path) -> None:
     built(bench, tmp_path)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    (tmp_path / "00001.ends.npy").unlink()
-    kept = (tmp_path / "00000.npy").stat().st_mtime_ns
+    (folder,) = tmp_path.iterdir()
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (folder / "00001.ends.npy").unlink()
+    kept = (folder / "00000.npy").stat().st_mtime_ns
     built(bench, tmp_path)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-    assert (tmp_path / "00000.npy").stat().st_mtime_ns == kept
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert (folder / "00000.npy").stat().st_mtime_ns == kept
+
+
+def test_other_weights_and_other_pictures_are_other_features(bench: Any, few: None, tmp_path: Path) -> None:
+    rows, given = pictures(bench), (bench.settings, "fp32")
+    model = bench.model()
+    names = {features.key(model, bench.family, *given, rows), features.key(model, bench.family, *given, rows[:-1])}
+    with torch.no_grad():
+        next(iter(model.model.vision_tower.parameters())).add_(1.0)
+    assert len(names | {features.key(model, bench.family, *given, rows)}) == 3
 
 
 def test_building_draws_no_random_number(bench: Any, few: None, tmp_path: Path, track: Any) -> None:

@@ -1,6 +1,5 @@
 """What moves, at which rate, and that an optimizer's state survives under the names of its parameters."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,11 +12,7 @@ from olhar.training.optimizers import (
     describe,
     freeze_all_but,
     groups,
-    load_state_by_name,
     optimizers,
-    set_rates,
-    share_of_peak,
-    state_by_name,
 )
 
 MAKE = Callable[..., TrainStage]
@@ -89,58 +84,3 @@ def test_frozen_parts_leave_training_mode_and_trained_ones_enter_it(bench: Any, 
     assert model.model.vision_tower.encoder.layer[0].training
     assert all(parameter.requires_grad for parameter in model.model.vision_tower.parameters())
     assert not model.model.multi_modal_projector.linear_1.training
-
-
-@pytest.mark.parametrize("warmup", [0, 1, 4])
-def test_the_schedule_warms_up_and_falls_as_a_cosine(stage: MAKE, warmup: int) -> None:
-    asked = stage(steps=20, warmup_steps=warmup, final_share=0.1)
-    shares = [share_of_peak(step, asked) for step in range(1, 21)]
-    assert shares[: max(0, warmup)] == pytest.approx([step / warmup for step in range(1, warmup + 1)])
-    assert max(shares) <= 1.0 and shares[-1] == pytest.approx(0.1)
-    assert shares[max(0, warmup - 1) :] == sorted(shares[max(0, warmup - 1) :], reverse=True)
-    assert all(share > 0 for share in shares)
-    half = share_of_peak(warmup + (20 - warmup) // 2, asked)
-    assert half == pytest.approx(0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * ((20 - warmup) // 2) / (20 - warmup))))
-
-
-def test_rates_are_shares_of_each_groups_peak(bench: Any, stage: MAKE) -> None:
-    model = bench.model()
-    made = optimizers(model, groups(model, bench.family.roles(model), stage(trains=RATES, optimizer="muon")))
-    set_rates(made, 0.5)
-    set_rates(made, 0.25)  # of the peak, not of what it was
-    rates = {group["lr"] for optimizer in made.values() for group in optimizer.param_groups}
-    assert rates == {rate * 0.25 for rate in RATES.values()}
-
-
-@pytest.mark.parametrize("kind", ["adamw", "muon"])
-def test_a_state_moved_to_another_optimizer_goes_on_bit_for_bit(bench: Any, stage: MAKE, kind: str) -> None:
-    asked = stage(trains=RATES, optimizer=kind)
-    model, other = bench.model(), bench.model(seed=9)
-    made = optimizers(model, groups(model, bench.family.roles(model), asked))
-    stepped(model, made, range(3))
-    state = state_by_name(model, made)
-    other.load_state_dict(model.state_dict())
-    remade = optimizers(other, groups(other, bench.family.roles(other), asked))
-    load_state_by_name(other, remade, state)
-    again = state_by_name(other, remade)
-    assert state.keys() == again.keys() and all(torch.equal(state[key], again[key]) for key in state)
-    one, two = stepped(model, made, range(3, 6)), stepped(other, remade, range(3, 6))
-    assert all(torch.equal(one[name], two[name]) for name in one)
-
-
-def test_a_state_saved_is_not_the_live_one(bench: Any, stage: MAKE) -> None:
-    model = bench.model()
-    made = optimizers(model, groups(model, bench.family.roles(model), stage(trains=RATES)))
-    stepped(model, made, range(1))
-    state = state_by_name(model, made)
-    before = {key: value.clone() for key, value in state.items()}
-    stepped(model, made, range(1, 2))
-    assert all(torch.equal(state[key], before[key]) for key in state)
-
-
-def test_a_state_of_a_frozen_parameter_is_refused(bench: Any, stage: MAKE) -> None:
-    model = bench.model()
-    made = optimizers(model, groups(model, bench.family.roles(model), stage(trains={"connector": 1e-3})))
-    for name in ("model.language_model.norm.weight|step", "nowhere|step"):
-        with pytest.raises(KeyError):
-            load_state_by_name(model, made, {name: torch.zeros(())})

@@ -14,8 +14,9 @@ from olhar.core.recipe.data import DataSet
 from olhar.core.recipe.training import ParameterRole
 from olhar.core.recipe.whole import Recipe
 
-FOLDERS = ("tower", "language_model", "tokenizer", "checkpoint", "base", "adapter")  # of a model: may lie beside the recipe
-OF_SOURCES = ("images", "videos", "files")  # options of sources: the same
+# what may lie beside the recipe: of a model, and of the options of a source
+FOLDERS = ("tower", "language_model", "tokenizer", "checkpoint", "base", "adapter")
+OF_SOURCES = ("images", "videos", "files")
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -3,7 +3,7 @@
     python benchmarks/training_speed.py [--peer-python /tmp/trl/bin/python] [--rounds 5] [--record]
         [--variants trl packed ours cached]
 
-One small LLaVA (SigLIP of 4 layers x 96 on 168 pixels, Qwen2 of 4 x 128, 4,096 words; 1.8 million parameters), 256
+One small LLaVA (SigLIP of 4 layers x 96 on 168 pixels, Qwen2 of 4 x 128, 4,096 words; 1.9 million parameters), 256
 samples drawn by this script: 12 % without a picture, 144 image tokens, 300 tokens in the mean, at most 700. Connector
 and language model learn, the tower is frozen; float32; one thread.
 

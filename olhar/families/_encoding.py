@@ -12,7 +12,7 @@ from olhar.core import pictures
 from olhar.core.types import ImageRef, Rendered, Sample, Turn, VideoRef
 from olhar.families._views import Medium, View
 from olhar.languages import language
-from olhar.prompts import PLACEHOLDER, encode
+from olhar.prompts import encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +40,15 @@ class Encoder:
 
     def rendered(self, rendered: Rendered) -> "EncodedSample":
         encoded = encode(rendered, self.tokenizer)
-        placeholder = self.tokenizer.token_to_id(PLACEHOLDER)
-        ids: list[int] = []
-        trained: list[bool] = []
-        after_images, views = 0, iter(views_of(rendered.media, self.family, self.settings))
-        for token, learns in zip(encoded.ids, encoded.trained, strict=True):
-            if token != placeholder:
-                ids.append(token)
-                trained.append(learns)
-                continue
-            spelled = _spelling(self, next(views))
-            ids.extend(spelled)
-            trained.extend([False] * len(spelled))
-            after_images = len(ids)
-        return EncodedSample(ids, trained, after_images)
+        views = views_of(rendered.media, self.family, self.settings)
+        ids, trained, told, after_images = list[int](), list[np.ndarray](), 0, 0
+        for place, view in zip(encoded.placeholders, views, strict=True):
+            spelled = _spelling(self, view)
+            ids += (*encoded.ids[told:place], *spelled)
+            trained += (encoded.trained[told:place], np.zeros(len(spelled), dtype=bool))
+            told, after_images = place + 1, len(ids)
+        ids += encoded.ids[told:]
+        return EncodedSample(ids, np.concatenate([*trained, encoded.trained[told:]]), after_images, views)
 
 
 def views_of(media: Sequence[ImageRef | VideoRef], family: Any, settings: Any) -> list[View]:
@@ -81,8 +76,10 @@ def _spelling(encoder: Encoder, view: View) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class EncodedSample:
-    """Ids, whether each carries the loss, and how many ids the images and what precedes them take."""
+    """The ids; trained (ids,) bool: whether each carries the loss; how many ids the images and what precedes them take,
+    and how each medium is looked at."""
 
     ids: list[int]
-    trained: list[bool]
+    trained: np.ndarray
     after_images: int
+    views: Sequence[View]

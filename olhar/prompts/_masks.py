@@ -4,9 +4,11 @@ A token is trained if the segment of the text that holds its *last* character is
 of re-tokenised pieces, the older way, goes wrong as soon as a piece tokenises differently alone.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
+import numpy as np
 from tokenizers import AddedToken, Tokenizer
 
 from olhar.core.errors import UserError
@@ -14,12 +16,16 @@ from olhar.core.types import Rendered
 from olhar.prompts._form import PLACEHOLDER
 
 
+_END = itemgetter(1)
+
+
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Token ids and, for each, whether it carries the loss; both of length (tokens,)."""
+    """The ids of the tokens; trained (tokens,) bool: whether each carries the loss; where the placeholders stand."""
 
     ids: list[int]
-    trained: list[bool]
+    trained: np.ndarray
+    placeholders: list[int]
 
 
 def with_placeholder(tokenizer: Tokenizer) -> Tokenizer:
@@ -43,46 +49,49 @@ def encode(rendered: Rendered, tokenizer: Tokenizer) -> Encoded:
             spans has no trained token (which would teach nothing, in silence).
     """
     encoding = tokenizer.encode(rendered.text)
+    ids, placeholders = encoding.ids, list[int]()
     placeholder = tokenizer.token_to_id(PLACEHOLDER)
-    found = sum(id == placeholder for id in encoding.ids)
-    if found != len(rendered.media):
+    for _ in range(ids.count(placeholder)):
+        placeholders.append(ids.index(placeholder, placeholders[-1] + 1 if placeholders else 0))
+    if len(placeholders) != len(rendered.media):
         raise UserError(
-            f"{found} placeholder tokens for {len(rendered.media)} images and videos",
+            f"{len(placeholders)} placeholder tokens for {len(rendered.media)} images and videos",
             f"the tokens of {_excerpt(rendered.text)}",
             "pass the tokenizer through with_placeholder, and let a prompt render the text",
         )
-    flags = _flags(rendered)
-    trained = [
-        last >= 0 and flags[last] == 1 and id != placeholder
-        for id, last in zip(encoding.ids, _last_characters(encoding.offsets), strict=True)
-    ]
-    if any(start < end for start, end in rendered.trained) and not any(trained):
+    trained = _flags(rendered)[_last_characters(encoding.offsets)]
+    trained[placeholders] = False
+    if any(start < end for start, end in rendered.trained) and not trained.any():
         raise UserError(
             "no token of the answers is trained",
             f"the tokens of {_excerpt(rendered.text)}",
             "use a tokenizer that has tokens for the letters of the answers",
         )
-    return Encoded(encoding.ids, trained)
+    return Encoded(ids, trained, placeholders)
 
 
-def _flags(rendered: Rendered) -> bytearray:
-    """One byte per character of the text: 1 where it is trained."""
-    flags = bytearray(len(rendered.text))
+def _flags(rendered: Rendered) -> np.ndarray:
+    """(characters + 1,) bool: whether each is trained. The last stands for no character, and is not."""
+    flags = np.zeros(len(rendered.text) + 1, dtype=bool)
     for start, end in rendered.trained:
-        flags[start:end] = b"\x01" * (end - start)
+        flags[start:end] = True
     return flags
 
 
-def _last_characters(offsets: Sequence[tuple[int, int]]) -> Iterator[int]:
-    """The index of the last character of every token, -1 for a token that stands for none.
+def _last_characters(offsets: Sequence[tuple[int, int]]) -> np.ndarray:
+    """(tokens,) int64: the index of the last character of every token, -1 for a token that stands for none.
 
     Some byte-level tokenizers trim blanks off their offsets, so that a token made of blanks looks as
     empty as one put in by the tokenizer. It is told apart by the characters that no token before it covers.
     """
-    covered = 0
-    for start, end in offsets:
-        yield end - 1 if start < end or covered < end else -1
-        covered = max(covered, end)
+    ends = np.fromiter(map(_END, offsets), dtype=np.int64, count=len(offsets))
+    covered = np.maximum.accumulate(np.concatenate([[0], ends]))[:-1]  # by the tokens before
+    last = ends - 1
+    for token in np.flatnonzero(ends <= covered).tolist():
+        start, end = offsets[token]
+        if start >= end:
+            last[token] = -1
+    return last
 
 
 def _excerpt(text: str) -> str:

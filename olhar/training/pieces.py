@@ -9,7 +9,7 @@ import numpy as np
 from olhar.core.errors import UserError
 from olhar.core.recipe.training import Overlong
 from olhar.core.types import Finding, ImageRef, Sample, Turn, VideoRef
-from olhar.families import Encoder, View, views_of
+from olhar.families import Encoder, View
 
 Media = tuple[ImageRef | VideoRef, ...]
 Fate = Literal["kept", "truncated", "split", "rejected"]
@@ -87,9 +87,8 @@ class Cutter:
     def _piece(self, sample: Sample, turns: Sequence[Turn], shown: tuple[int, int, int]) -> Piece:
         encoded = self.encoder.sample(Sample(sample.id, sample.language, tuple(turns)))
         media = sample.media[: shown[0]] + sample.media[shown[1] : shown[2]]
-        views = views_of(media, self.encoder.family, self.encoder.settings)
-        ids, trained = np.asarray(encoded.ids, dtype=np.int32), np.asarray(encoded.trained, dtype=bool)
-        return Piece(ids, trained, encoded.after_images, media, shown, views)
+        ids = np.asarray(encoded.ids, dtype=np.int32)
+        return Piece(ids, encoded.trained, encoded.after_images, media, shown, encoded.views)
 
     def _too_many_tiles(self, piece: Piece) -> bool:
         return self.max_tiles is not None and piece.tiles > self.max_tiles

@@ -19,7 +19,7 @@ from olhar.training.team import Team, device_of
 
 BOUND = 120.0  # seconds in which any of this has ended by far
 
-PROGRAM = """
+PROGRAM = r"""
 import sys, time
 import torch
 from olhar.core.errors import UserError

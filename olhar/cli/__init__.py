@@ -16,6 +16,7 @@ __all__ = ["app", "main"]
 def main() -> None:
     """Run the command line; a person's mistake ends in three lines and exit code 2."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # ours is the one bar a person needs
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # read when torch is imported; DDP warns at length
     try:
         app()
     except UserError as error:

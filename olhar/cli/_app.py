@@ -1,5 +1,6 @@
 """What all commands share: the app, options of the same meaning, and bringing stages to their end."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,6 +53,8 @@ def walk_recipe(
     run = RunFolder(runs / read.name)
     live = Live(Console(stderr=True, highlight=False) if as_json else console)
     walk(read, run, live.track, live.say, stages, redo, live.progress)
+    if int(os.environ.get("RANK", "0")):  # of torchrun: the first process tells what came of it
+        raise typer.Exit
     return run
 
 

@@ -44,7 +44,8 @@ class Encoder:
         ids, trained, told, after_images = list[int](), list[np.ndarray](), 0, 0
         for place, view in zip(encoded.placeholders, views, strict=True):
             spelled = _spelling(self, view)
-            ids += (*encoded.ids[told:place], *spelled)
+            ids += encoded.ids[told:place]
+            ids += spelled
             trained += (encoded.trained[told:place], np.zeros(len(spelled), dtype=bool))
             told, after_images = place + 1, len(ids)
         ids += encoded.ids[told:]

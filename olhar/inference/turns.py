@@ -8,6 +8,7 @@ from typing import Any
 from olhar.core import pictures
 from olhar.core.errors import UserError
 from olhar.core.marks import mark as read_mark
+from olhar.core.marks import penned as as_drawn
 from olhar.core.types import ImageRef, Mark, Part, Pen, Turn, VideoRef
 
 Media = tuple[ImageRef | VideoRef, ...]
@@ -57,10 +58,7 @@ def asked(question: str, shown: Media, settings: Any) -> Turn:
 
 def penned(turns: Sequence[Turn], pen: Pen) -> list[Turn]:
     """The turns with every mark drawn as the model's training pictures were."""
-    return [Turn(turn.role, tuple(_penned(part, pen) for part in turn.parts)) for turn in turns]
-
-
-def _penned(part: Part, pen: Pen) -> Part:
-    if not isinstance(part, ImageRef) or not part.marks:
-        return part
-    return ImageRef(part.path, tuple(map(pen.take, part.marks)))
+    return [
+        Turn(turn.role, tuple(part if isinstance(part, str) else as_drawn(part, pen) for part in turn.parts))
+        for turn in turns
+    ]

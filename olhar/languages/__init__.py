@@ -37,13 +37,23 @@ class Pointing:
     """How instruction data speak of marks drawn on an image (ViP-LLaVA, Cai et al. 2024, arXiv:2312.00784).
 
     Shapes and colours are those of ``core.marks``, "mask contour" among them. ``places`` says of an object that the
-    mark is around it or at it, ``{mark}`` being the mark's name; its first form is the usual one.
+    mark is around it or at it, ``{mark}`` being the mark's name; its first form is the usual one. ``{place}`` is such a
+    place. The questions are those of its data sets, but for their forms of answer, which are ``Translation``'s.
     """
 
     name: Callable[[str, str | None], str]  # shape, colour or None -> "red rectangle", "rectangle"
     places: Mapping[str, tuple[str, ...]]  # shape -> "within the {mark}", "within {mark}"
     region: tuple[str, ...]  # questions for a short phrase about the object, {place} or nothing in them
     relation: str  # question for the relation of {first} and {second}, two places
+    unnamed: tuple[str, ...]  # an object without a name at its {place}
+    named: str  # one with the {name} of its class, whatever its gender
+    joined: str  # {first} and {second}
+    exemplar: str  # says of an object at its {place} that it is the one like which others are looked for
+    why: tuple[str, ...]  # asks for the reason of an answer
+    rationale: str  # asks for the reason why {answer} is right for {question}
+    caption: tuple[str, ...]  # asks to describe the image with the marked objects, the marks unsaid
+    marked_caption: tuple[str, ...]  # the same, the marks said too
+    listed: tuple[str, ...]  # tells the {marks}
 
 
 @dataclass(frozen=True, slots=True)

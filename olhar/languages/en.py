@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from olhar.languages import Checks, Language, Pointing, Scenes, Translation
+from olhar.languages import Checks, Language, Scenes, Translation
+from olhar.languages._en_pointing import POINTING
 
 # What a language model is told before the sentences that it is to translate; it names the keys of the JSON around them.
 TRANSLATION_INSTRUCTION = """\
@@ -105,36 +106,6 @@ SCENES = Scenes(
         ("a", "e", "i", "o", "u", "an", "en", "in", "on", "et", "al", "el", "or"),
     ),
     never_spell=frozenset(NEVER_SPELL.split()),
-)
-
-
-def _places(preposition: str) -> tuple[str, str]:
-    return f"{preposition} the {{mark}}", f"{preposition} {{mark}}"
-
-
-SHORT_PHRASE = " Please provide a short phrase."
-
-POINTING = Pointing(  # ViP-LLaVA's own words, but for the question after a relation
-    name=lambda shape, colour: f"{colour} {shape}" if colour else shape,
-    places={
-        "rectangle": _places("within"),
-        "ellipse": _places("within"),
-        "triangle": _places("with"),
-        "point": _places("at"),
-        "scribble": _places("with"),
-        "mask contour": _places("with"),
-        "mask": _places("with"),
-        "arrow": _places("pointed to by"),
-    },
-    region=(
-        f"Describe the object with the visual prompt.{SHORT_PHRASE}",
-        f"Describe the pointed region.{SHORT_PHRASE}",
-        f"Describe the object {{place}}.{SHORT_PHRASE}",
-    ),
-    relation=(
-        "What is the relationship between the object {first} and the object {second}? "
-        "Answer with a short triplet: subject, relationship, object."
-    ),
 )
 
 CHECKS = Checks(

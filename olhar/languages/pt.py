@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from olhar.languages import Checks, Language, Pointing, Scenes, Translation
+from olhar.languages import Checks, Language, Scenes, Translation
+from olhar.languages._pt_pointing import POINTING
 
 # Whole strings of one or two of the syllables below that would be rude.
 NEVER_SPELL = """
@@ -92,59 +93,6 @@ SCENES = Scenes(
     numbers=("um", "dois", "três", "quatro"),
     syllables=(tuple("bcdfglmnprstv"), tuple("aeiouáéíóúãõâêô")),
     never_spell=frozenset(NEVER_SPELL.split()),
-)
-
-# What follows about marks was translated from English and awaits a native reader.
-MARK_NOUNS = {  # and whether they are feminine
-    "rectangle": ("retângulo", False),
-    "ellipse": ("elipse", True),
-    "triangle": ("triângulo", False),
-    "point": ("ponto", False),
-    "scribble": ("rabisco", False),
-    "mask contour": ("contorno da máscara", False),
-    "mask": ("máscara", True),
-    "arrow": ("seta", True),
-}
-MARK_COLOURS = {  # masculine, feminine
-    "red": ("vermelho", "vermelha"),
-    "lime": ("verde-limão", "verde-limão"),
-    "blue": ("azul", "azul"),
-    "yellow": ("amarelo", "amarela"),
-    "fuchsia": ("fúcsia", "fúcsia"),
-    "aqua": ("ciano", "ciano"),
-    "orange": ("laranja", "laranja"),
-    "purple": ("roxo", "roxa"),
-    "gold": ("dourado", "dourada"),
-}
-
-
-def name_mark(shape: str, colour: str | None) -> str:
-    """The colour stands behind the noun and agrees with it."""
-    noun, feminine = MARK_NOUNS[shape]
-    return f"{noun} {MARK_COLOURS[colour][feminine]}" if colour else noun
-
-
-POINTING = Pointing(
-    name=name_mark,
-    places={  # always with an article: without it they are not said
-        "rectangle": ("dentro do {mark}",),
-        "ellipse": ("dentro da {mark}",),
-        "triangle": ("com o {mark}",),
-        "point": ("no {mark}",),
-        "scribble": ("com o {mark}",),
-        "mask contour": ("com o {mark}",),
-        "mask": ("com a {mark}",),
-        "arrow": ("para onde aponta a {mark}",),
-    },
-    region=(
-        "Descreva o objeto indicado pela marca visual. Responda com uma expressão curta.",
-        "Descreva a região indicada. Responda com uma expressão curta.",
-        "Descreva o objeto {place}. Responda com uma expressão curta.",
-    ),
-    relation=(
-        "Qual é a relação entre o objeto {first} e o objeto {second}? "
-        "Responda com um trio curto: sujeito, relação, objeto."
-    ),
 )
 
 # Without its accent each of these is no word. Left out are those that become another one: "é", "às", "está", "país",

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from olhar.languages import Checks, Language, Pointing, Scenes, Translation
+from olhar.languages import Checks, Language, Scenes, Translation
+from olhar.languages._vi_pointing import POINTING
 
 # Whole strings of one or two of the syllables below that would be rude.
 NEVER_SPELL = """
@@ -92,52 +93,6 @@ không một đầu người được việc nhiều trước hiện biết chi�
 thiếu kiến nhiên chuyện muốn luôn xuống đường rượu khuôn tường giường gương vườn hướng miệng tiếng biển hiểu đều tiền
 điện
 """
-
-# What follows about marks was translated from English and awaits a native reader.
-MARK_NOUNS = {
-    "rectangle": "hình chữ nhật",
-    "ellipse": "hình elip",
-    "triangle": "hình tam giác",
-    "point": "điểm",
-    "scribble": "nét vẽ nguệch ngoạc",
-    "mask contour": "đường viền mặt nạ",
-    "mask": "mặt nạ",
-    "arrow": "mũi tên",
-}
-MARK_COLOURS = {
-    "red": "đỏ",
-    "lime": "xanh lá mạ",
-    "blue": "xanh dương",
-    "yellow": "vàng",
-    "fuchsia": "hồng cánh sen",
-    "aqua": "xanh lơ",
-    "orange": "cam",
-    "purple": "tím",
-    "gold": "vàng kim",
-}
-
-POINTING = Pointing(
-    name=lambda shape, colour: f"{MARK_NOUNS[shape]} màu {MARK_COLOURS[colour]}" if colour else MARK_NOUNS[shape],
-    places={
-        "rectangle": ("trong {mark}",),
-        "ellipse": ("trong {mark}",),
-        "triangle": ("có {mark}",),
-        "point": ("tại {mark}",),
-        "scribble": ("có {mark}",),
-        "mask contour": ("có {mark}",),
-        "mask": ("có {mark}",),
-        "arrow": ("được {mark} chỉ vào",),
-    },
-    region=(
-        "Hãy mô tả vật thể được đánh dấu. Hãy trả lời bằng một cụm từ ngắn.",
-        "Hãy mô tả vùng được chỉ. Hãy trả lời bằng một cụm từ ngắn.",
-        "Hãy mô tả vật thể {place}. Hãy trả lời bằng một cụm từ ngắn.",
-    ),
-    relation=(
-        "Vật thể {first} và vật thể {second} có quan hệ gì với nhau? "
-        "Hãy trả lời bằng một bộ ba ngắn: chủ thể, quan hệ, đối tượng."
-    ),
-)
 
 CHECKS = Checks(
     letters=frozenset("áàảãạăắằẳẵặâấầẩẫậđéèẻẽẹêếềểễệíìỉĩịóòỏõọôốồổỗộơớờởỡợúùủũụưứừửữựýỳỷỹỵ"),

@@ -15,7 +15,6 @@ from olhar.core.errors import UserError
 from olhar.core.types import Rendered
 from olhar.prompts._form import PLACEHOLDER
 
-
 _END = itemgetter(1)
 
 
@@ -49,10 +48,8 @@ def encode(rendered: Rendered, tokenizer: Tokenizer) -> Encoded:
             spans has no trained token (which would teach nothing, in silence).
     """
     encoding = tokenizer.encode(rendered.text)
-    ids, placeholders = encoding.ids, list[int]()
-    placeholder = tokenizer.token_to_id(PLACEHOLDER)
-    for _ in range(ids.count(placeholder)):
-        placeholders.append(ids.index(placeholder, placeholders[-1] + 1 if placeholders else 0))
+    ids = encoding.ids
+    placeholders = _places(ids, tokenizer.token_to_id(PLACEHOLDER))
     if len(placeholders) != len(rendered.media):
         raise UserError(
             f"{len(placeholders)} placeholder tokens for {len(rendered.media)} images and videos",
@@ -68,6 +65,15 @@ def encode(rendered: Rendered, tokenizer: Tokenizer) -> Encoded:
             "use a tokenizer that has tokens for the letters of the answers",
         )
     return Encoded(ids, trained, placeholders)
+
+
+def _places(ids: list[int], wanted: int | None) -> list[int]:
+    """Where the ids stand that are ``wanted``; found by the list itself, which is quicker than looking at each."""
+    found = list[int]()
+    if wanted is not None:
+        for _ in range(ids.count(wanted)):
+            found.append(ids.index(wanted, found[-1] + 1 if found else 0))
+    return found
 
 
 def _flags(rendered: Rendered) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from olhar.core.environment import processor
+from olhar.core.environment import gpus, listed, processor
 from olhar.core.types import Control, Score
 
 if TYPE_CHECKING:
@@ -88,17 +88,25 @@ class Energy:
 
 
 def energy_of(counts: Mapping[str, Any], country: str) -> Energy:
-    """What training cost, from the counts in its manifest."""
-    known = counts["energy_method"] != "not measured"
+    """What training cost, from the counts in its manifest. Those of older manifests name no source: CodeCarbon's was
+    the only one, and CO2 was always known."""
+    known, total = counts["energy_method"] != "not measured", counts["total"]
+    co2_g = counts.get("co2_g") if "energy_source" in counts else total["co2_g"]
     return Energy(
-        seconds=counts["total"]["seconds"],
-        kwh=counts["total"]["energy_kwh"] if known else None,
-        co2_g=counts["total"]["co2_g"] if known else None,
+        seconds=total["seconds"],
+        kwh=total["energy_kwh"] if known else None,
+        co2_g=co2_g if known else None,
         method="measured" if counts["energy_method"] == "measured" else "estimated",
-        source="CodeCarbon",
-        hardware=f"{processor()}, {os.cpu_count()} cores",
+        source=counts.get("energy_source") or "CodeCarbon",
+        hardware=_hardware(counts),
         country=country,
     )
+
+
+def _hardware(counts: Mapping[str, Any]) -> str:
+    """This machine's processor, and before it the GPUs that were learned with: one a process."""
+    used = gpus()[: counts.get("processes", 1)] if counts.get("device") == "cuda" else []
+    return f"{listed(used)}, {processor()}" if used else f"{processor()}, {os.cpu_count()} cores"
 
 
 @dataclass(frozen=True, slots=True)

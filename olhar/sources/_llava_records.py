@@ -81,8 +81,8 @@ class Records:
     """How one file is read.
 
     name: of the source, for its findings. dataset: becomes ``Sample.source``. prefix: before every id.
-    turns: what makes a record's turns, noting in ``meta`` what does not fit. known: keys that it uses, which then do
-        not stand in ``meta["extra"]``.
+    turns: what makes a record's turns, noting in ``meta`` what does not fit. known: keys of a record that it uses,
+        which then do not stand in ``meta["extra"]``.
     said: put into every sample's ``meta``. place: before ``row N`` in findings, where a data set has several files.
     numbered: a record without an id gets its row's number.
     """
@@ -95,7 +95,7 @@ class Records:
     ids: Ids
     prefix: str = ""
     turns: TurnsOf = turns_of
-    known: Collection[str] = ()
+    known: Callable[[Mapping[str, Any]], Collection[str]] = lambda record: ()
     said: Mapping[str, Any] = field(default_factory=dict)
     place: str = ""
     numbered: bool = False
@@ -132,7 +132,7 @@ class Records:
         turns = self.turns(record, self.folders, meta)
         given = {"id": str(row.number)} if self.numbered and record.get("id") in (None, "") else record
         name = self.ids.take(given, meta, self.prefix)
-        known = {"id", *TURN_LISTS, *MEDIA_KEYS, *self.known}
+        known = {"id", *TURN_LISTS, *MEDIA_KEYS, *self.known(record)}
         if extra := {key: value for key, value in record.items() if key not in known}:
             meta["extra"] = extra
         return Sample(name, self.language, turns, self.dataset, None, meta)

@@ -22,7 +22,7 @@ Box = tuple[float, float, float, float]
 @dataclass(frozen=True, slots=True)
 class Kind:
     """What one data set's objects may be marked with. ``segmented``: whether its segmentations count; ``any_article``:
-    whether every form of a place is said, not only the usual one; ``colour``: always this one."""
+    whether every form of a place is said in a conversation, not only the usual one; ``colour``: always this one."""
 
     shapes: tuple[str, ...]
     style: Literal["random", "constant"] = "random"
@@ -55,9 +55,11 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """One object as it is marked, and how its place is said."""
+    """One object as it is marked, what its mark is called, and how its place may be said, the usual way first."""
 
     marks: tuple[Mark, ...]
+    name: str
+    places: tuple[str, ...]
     place: str
 
 
@@ -74,10 +76,9 @@ def marked(
             sketch(shape, box, polygons, size, random, colour=colour, style=kind.style, alpha=kind.alpha, anchor=anchor)
             for box in thing.boxes
         )
-        forms = words.places[shape]
-        place = random.choice(forms) if kind.any_article else forms[0]
         name = words.name(shape, colour if isinstance(colour, str) else None)
-        found.append(Marked(marks, place.format(mark=name)))
+        places = tuple(form.format(mark=name) for form in words.places[shape])
+        found.append(Marked(marks, name, places, random.choice(places) if kind.any_article else places[0]))
     return found
 
 

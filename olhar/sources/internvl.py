@@ -23,7 +23,7 @@ NAME = "internvl"
 NEEDS_PATH = True
 ADVICE: Mapping[str, str] = {
     **_llava_records.ADVICE,
-    "tiles not set": "tiles are a stage's, not a data set's: write image = { max_tiles = ... } into a stage of its own",
+    "tiles not set": "tiles are a stage's, not a data set's: see the message for what to write into the recipe",
     "no augmentation": "nothing to do; its pictures are learned from as they are, without random recompression",
     "length not true": "nothing to do if the file was changed since; else fetch it again",
 }
@@ -112,7 +112,11 @@ def _read(sets: list[_Set], request: Request) -> Iterator[Sample | Finding]:
 def _unheard(one: _Set, records: Records) -> Iterator[Finding]:
     """What the table says and this source cannot do."""
     if one.said.get("max_dynamic_patch") is not None:
-        message = f"tiles not set: max_dynamic_patch {one.said['max_dynamic_patch']} is not followed"
+        tiles = one.said["max_dynamic_patch"]
+        message = (
+            f"tiles not set: to follow max_dynamic_patch {tiles}, move {one.name} into a table, an [[ingest]] and a "
+            f"[[mix]] of its own, and write image = {{ max_tiles = {tiles} }} into a [[train.stages]] of that mixture"
+        )
         yield records.finding(one.name, "warning", message)
     if one.said.get("data_augment"):
         yield records.finding(one.name, "warning", "no augmentation: data_augment is not followed")

@@ -4,14 +4,16 @@ Records of LLaVA's shape (``olhar.sources.llava``) with ``bboxes`` (left, top, r
 ``segmentations`` (polygons, or null, for each box). ``kind`` says whose rules hold: which shapes, how drawn (``KINDS``
 in ``_region_marks``); where it is missing, upstream's files say it before the first ``-`` of the ``id``. Every object
 becomes marks on the record's image, drawn whenever the picture is read and never written; ``<bbox>`` and ``<bbox0>``
-in the text become words for the mark in the data set's language. Shape, colour and size are drawn from the seed
-and the record's id, so a run repeats. Records without boxes are LLaVA's, as stages of training mix them.
+in the text become words for the mark in the data set's language. Records of VCR, Visual7W, PointQA and Flickr30k
+that hold what a conversation is made of instead of one get upstream's (``_region_questions``). Shape, colour and size
+are drawn from the seed and the record's id, so a run repeats. Other records without boxes are LLaVA's, as stages of
+training mix them.
 
 What fails is a ``Finding`` of its row, never another sample in its place.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from random import Random
@@ -22,12 +24,14 @@ from pydantic import Field, field_validator
 from olhar.core import pictures
 from olhar.core.errors import UserError
 from olhar.core.marks import ANCHOR
-from olhar.core.types import Finding, ImageRef, Sample, Turn
-from olhar.languages import Pointing, language
+from olhar.core.types import Finding, ImageRef, Role, Sample, Turn
+from olhar.languages import Language, Pointing, language
 from olhar.sources import Request, SourceOptions, _llava_records
 from olhar.sources._llava_records import Ids, Records, Repeated, file_of, folders_of
-from olhar.sources._llava_turns import BadRow, Folders, turns_of
+from olhar.sources._llava_turns import TURN_LISTS, BadRow, Folders, turns_of
 from olhar.sources._region_marks import KINDS, Marked, Thing, marked, things_of
+from olhar.sources._region_questions import KEYS, boxes_of
+from olhar.sources._region_questions import task as task_of
 
 NAME = "vipllava"
 NEEDS_PATH = True
@@ -38,8 +42,14 @@ ADVICE: Mapping[str, str] = {
     "unfit segmentations": "give one list of polygons [x, y, x, y, ...], or null, for each box",
     "unfit image for marks": "give the record one image: boxes say nothing of which image they are on",
     "unfit annotation": "correct the box or polygon: the numbers are pixels of the image as it lies on disk",
+    "unfit choices": "give exactly 4 options, and the number of the right one, counted from 0",
+    "unfit words": "write texts as lists of words and of lists of numbers of objects, as VCR does",
     "placeholder without a box": "add its box to bboxes, or take the placeholder out of the text",
 }
+SPEAKERS: tuple[Role, Role] = ("user", "assistant")
+DRAWN = frozenset({"bboxes", "bbox", "segmentations", "kind"})
+ANSWER = ("answer",)  # all that a kind without questions of its own holds where it holds no conversation
+ASKED = frozenset(key for keys in (*KEYS.values(), ANSWER) for key in keys)
 RELATED = 2  # objects that a relation is asked of
 _PLACEHOLDER = re.compile(r"<bbox(\d*)>")
 _LEFTOVER = re.compile(r"<\s*/?\s*bbox", re.IGNORECASE)
@@ -74,8 +84,8 @@ def read(request: Request) -> Iterator[Sample | Finding]:
     language has no words for marks.
     """
     path, options = file_of(request.path, request.dataset, NAME), cast(Options, request.options)
-    words = language(request.language).pointing
-    if words is None:
+    spoken = language(request.language)
+    if spoken.pointing is None:
         what = f"the language {request.language!r} has no words for marks"
         raise UserError(what, f"dataset {request.dataset}", f"fill pointing in olhar/languages/{request.language}.py")
     folders = folders_of(options.images, options.videos, path)
@@ -86,8 +96,8 @@ def read(request: Request) -> Iterator[Sample | Finding]:
         request.dataset,
         folders,
         Ids(options.repeated_ids),
-        turns=partial(_turns, options=options, words=words),
-        known=("bboxes", "bbox", "segmentations", "kind"),  # the marks hold what is drawn of them
+        turns=partial(_turns, options=options, language=spoken),
+        known=partial(_known, options=options),
     ).read()
 
 
@@ -96,10 +106,24 @@ def count(request: Request) -> int | None:
     return None
 
 
+def _known(record: Mapping[str, Any], options: Options) -> Collection[str]:
+    """Keys of which nothing is lost: marks and turns hold what is drawn and asked of them."""
+    return DRAWN if _is_told(record) else DRAWN.union(KEYS.get(_kind(record, options)[0], ANSWER))
+
+
+def _is_told(record: Mapping[str, Any]) -> bool:
+    """Whether a record holds a conversation; or else what one can be made of, or nothing at all."""
+    return any(key in record for key in TURN_LISTS) or ASKED.isdisjoint(record)
+
+
 def _turns(
-    record: Mapping[str, Any], folders: Folders, meta: dict[str, Any], *, options: Options, words: Pointing
+    record: Mapping[str, Any], folders: Folders, meta: dict[str, Any], *, options: Options, language: Language
 ) -> tuple[Turn, ...]:
     """The record's turns, its objects marked on its image and named in its text. Raises ``BadRow``."""
+    words = language.pointing
+    assert words is not None
+    if not _is_told(record):
+        return _made(record, folders, meta, options, language, words)
     things = things_of(record)
     turns = turns_of(record, folders, meta)
     if things:
@@ -111,11 +135,47 @@ def _turns(
         if sub != "gpt4v":
             turns = _asked(turns, kind, len(things), words, random)
         turns = tuple(_with_words(turn, found, image) for turn in turns)
+    return _complete(turns, len(things))
+
+
+def _complete(turns: tuple[Turn, ...], things: int) -> tuple[Turn, ...]:
+    """The turns, if no placeholder is left in them; raises ``BadRow``."""
     for number, turn in enumerate(turns, start=1):
         if left := _LEFTOVER.search(turn.text):
             told = turn.text[left.start() : left.start() + 12]
-            raise BadRow(f"placeholder without a box: {told!r} in turn {number}; boxes: {len(things)}")
+            raise BadRow(f"placeholder without a box: {told!r} in turn {number}; boxes: {things}")
     return turns
+
+
+def _made(
+    record: Mapping[str, Any],
+    folders: Folders,
+    meta: dict[str, Any],
+    options: Options,
+    language: Language,
+    words: Pointing,
+) -> tuple[Turn, ...]:
+    """The conversation of a record that holds only what it is to be made of. Raises ``BadRow``."""
+    kind, _ = _kind(record, options)
+    meta["kind"] = kind
+    record, random = boxes_of(record, folders.image), Random(f"{options.seed}|{record.get('id')}")
+    things, task = things_of(record), task_of(record, kind, language, words, random)
+    if task is None:  # its record is an answer alone
+        said = [{"from": "human", "value": ""}, {"from": "gpt", "value": record.get("answer")}]
+        return _turns({**record, "conversations": said}, folders, meta, options=options, language=language)
+    numbers = range(len(things)) if task.things is None else task.things
+    if not things or any(number >= len(things) for number in numbers):
+        raise BadRow(f"unfit boxes: the text speaks of objects {list(numbers)}, and there are {len(things)}")
+    opening = {**record, "conversations": [{"from": "human", "value": ""}]}
+    image, _ = _one_image(turns_of(opening, folders, meta), folders, record, meta)
+    found = _marked([things[number] for number in numbers], kind, image, words, random, options.anchor)
+    shown = replace(image, marks=tuple(mark for one in found for mark in one.marks))
+    turns = [
+        Turn(role, (text,))
+        for exchange in task.write(dict(zip(numbers, found, strict=True)))
+        for role, text in zip(SPEAKERS, exchange, strict=True)
+    ]
+    return _complete((Turn("user", (shown, *turns[0].parts)), *turns[1:]), len(things))
 
 
 def _kind(record: Mapping[str, Any], options: Options) -> tuple[str, str]:
@@ -126,7 +186,7 @@ def _kind(record: Mapping[str, Any], options: Options) -> tuple[str, str]:
     if said is None and first in KINDS:
         said = first
     if not isinstance(said, str) or said not in KINDS:
-        raise BadRow(f"unknown kind: {said!r} of a record with boxes; there are {', '.join(KINDS)}")
+        raise BadRow(f"unknown kind: {said!r}; there are {', '.join(KINDS)}")
     return said, rest.partition("-")[0] if said == first else ""
 
 

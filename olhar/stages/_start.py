@@ -14,7 +14,7 @@ from olhar.core.choices import choose, names
 from olhar.core.errors import UserError
 from olhar.core.recipe import ModelParts, StartingPoint
 from olhar.core.recipe.model import Model
-from olhar.core.store import digest, read_json
+from olhar.core.store import digest, read_json, writing
 from olhar.families import read_sidecar, read_tokenizer
 from olhar.families._writing import SIDECAR
 
@@ -33,7 +33,8 @@ def at_hand(model: Model, folder: Path) -> ModelParts | Path:
     """The model with everything on this disk: its parts' folders, or the folder of a checkpoint of olhar's.
 
     Args:
-        folder: where a foreign checkpoint is converted to (``train/start``), unless it is there already.
+        folder: where a foreign checkpoint, or a tokenizer in another format, is converted to (``train/start``), unless
+            it is there already.
 
     Raises:
         UserError: something is missing or cannot be fetched, the checkpoint is of another family than the recipe's,
@@ -41,6 +42,7 @@ def at_hand(model: Model, folder: Path) -> ModelParts | Path:
     """
     if isinstance(model, ModelParts):
         found = model.model_copy(update={part: str(path) for part, path in _folders(model, PARTS).items()})
+        found = _with_read_tokenizer(found, folder)
         _check_parts(found)
         return found
     source = _located(model.checkpoint)
@@ -102,6 +104,21 @@ def _converted(model: StartingPoint, source: Path, folder: Path) -> Path:
     return folder
 
 
+def _with_read_tokenizer(parts: ModelParts, folder: Path) -> ModelParts:
+    """The parts with a ``tokenizer.json``; Vicuna and others are published with a SentencePiece file alone."""
+    if not isinstance(parts.tokenizer, str) or (Path(parts.tokenizer) / "tokenizer.json").is_file():
+        return parts
+    if not (Path(parts.tokenizer) / "tokenizer.model").is_file():
+        return parts
+    from olhar.conversion.tokenizers import source_tokenizer
+
+    if not (folder / "tokenizer.json").is_file():
+        made = source_tokenizer(Path(parts.tokenizer)).to_str()
+        with writing(folder / "tokenizer.json") as handle:
+            handle.write(made)
+    return parts.model_copy(update={"tokenizer": str(folder)})
+
+
 def _recognising(source: Any) -> str | None:
     """The family that knows a foreign checkpoint; None where none does, which converting explains better."""
     return next((name for name in names("families") if choose("families", name).recognises(source)), None)
@@ -142,6 +159,17 @@ def _check_parts(parts: ModelParts) -> None:
     if isinstance(rows := config.get("vocab_size"), int) and own >= rows:
         raise _not_its_own(Path(parts.tokenizer), f"it has ids up to {own}, and the model has {rows} embeddings")
     _check_known_ids(tokenizer, config, Path(parts.tokenizer))
+    _check_same_words(tokenizer, folder, Path(parts.tokenizer))
+
+
+def _check_same_words(tokenizer: "Tokenizer", folder: Path, where: Path) -> None:
+    """Where a language model's folder holds a tokenizer, all its tokens have the same ids in the one that is used:
+    a smaller vocabulary of another model would fit, and teach it from nothing."""
+    if not (folder / "tokenizer.json").is_file():
+        return
+    for token, id in sorted(read_tokenizer(folder).get_vocab().items(), key=lambda entry: entry[1]):
+        if (found := tokenizer.token_to_id(token)) != id:
+            raise _not_its_own(where, f"{token!r} is {id} in the model's own, and {found} in this one")
 
 
 def _check_known_ids(tokenizer: "Tokenizer", config: Mapping[str, Any], where: Path) -> None:

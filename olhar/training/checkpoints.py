@@ -33,6 +33,7 @@ from olhar.training.team import Team
 STATE = "state.json"  # written last: a checkpoint without it does not exist
 BEST = "best.json"
 WEIGHTS, OPTIMIZER = "weights", "optimizer"
+WRITER = "inline_container"  # of torch: its error names its own file where a disk is full, and hides the disk's
 Identity = str | Mapping[str, str]
 Like = Callable[[str], torch.Tensor | None]  # by a tensor's name, what it will be copied into
 
@@ -112,14 +113,16 @@ def _write(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
 def _write_parts(folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     import torch.distributed.checkpoint as parts
 
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     try:
-        with disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            parts.save(dict(tensors), storage_writer=parts.FileSystemWriter(folder, sync_files=True))
+        parts.save(dict(tensors), storage_writer=parts.FileSystemWriter(folder, sync_files=True))
     except parts.CheckpointException as error:  # of any process, told to all
         for failure, _ in error.failures.values():
-            with disk_errors(folder):
-                raise failure from error
+            if isinstance(failure, OSError) or WRITER in str(failure):
+                with disk_errors(folder):
+                    raise failure if isinstance(failure, OSError) else OSError("the disk refused") from error
+        raise
 
 
 def _read_parts(folder: Path, like: Like | None) -> dict[str, torch.Tensor]:

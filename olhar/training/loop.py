@@ -38,7 +38,8 @@ class Job:
         record. batches: for a step's index what this process learns from in it (``StepBatch``).
     identity: hashes, by name, that a checkpoint must match. meter has counted since this process began the stage.
     total, warmup: steps. checkpoint_steps: write one after so many steps too, beside ``checkpoint_seconds``.
-    judge: looks at the model after every ``judge_every`` steps and the last one, in process 0; the higher the better.
+    judge: looks at the model after every ``judge_every`` steps and the last one; the higher the better. Process 0 alone
+        needs one.
     """
 
     stage: TrainStage
@@ -96,7 +97,8 @@ def _steps(job: Job) -> Iterator[dict[str, Any]]:
         load_weights(job.learner, found.weights)
         job.counters.update(found.counters)
         return
-    shared = sharding.wrap(job.learner, job.team, job.sharding, job.precision)
+    looks = "vision" in job.stage.trains  # of whose layers the last ones may never be used
+    shared = sharding.wrap(job.learner, job.team, job.sharding, job.precision, partly_used=looks)
     made = optimizers(shared.module, job.groups, job.stage.betas)
     _resume(job, shared, made, found)
     job.meter.start(job.counters)
@@ -121,14 +123,15 @@ def _step(running: _Running, step: int, batch: Any) -> tuple[dict[str, Any], boo
     job, team = running.job, running.job.team
     share = share_of_peak(step, job.total, job.warmup, job.stage.final_share)
     set_rates(running.made, share)
-    own = (batch.weight, batch.tokens, batch.samples, batch.capacity, job.meter.own_cpu_seconds())
-    weight, tokens, samples, capacity, cpu_seconds = team.summed(own)
+    drawn = (batch.weight, batch.tokens, batch.samples, batch.capacity, job.meter.own_cpu_seconds())
+    weight, tokens, samples, capacity, cpu_seconds = team.summed(drawn)
     if not weight:
         where = f"train.stages, {job.stage.name!r}, step {step}{_named_samples(job, step)}"
         raise UserError("no token of this step is trained", where, "check the answers of this mixture's samples")
     with team.guarded():
         loss, norm, extras = _learn(running, batch, weight)
-    loss, asked, late = team.summed((loss, running.stop_asked(), team.leads and _late(running)))
+    mine = (loss, running.stop_asked(), team.leads and _late(running), team.leads and _judges(job, step))
+    loss, asked, late, judged = team.summed(mine)
     if not (math.isfinite(loss) and math.isfinite(norm)):
         what = f"the loss is {loss}" if not math.isfinite(loss) else f"the loss is {loss:.4g} and its gradient {norm}"
         where = f"stage {job.stage.name}, step {step}{_named_samples(job, step)}"
@@ -141,7 +144,7 @@ def _step(running: _Running, step: int, batch: Any) -> tuple[dict[str, Any], boo
     line |= {"learning_rate": share * max(job.stage.trains.values()), "tokens": int(tokens), "samples": int(samples)}
     line |= {"fill": round(tokens / capacity, 4) if capacity else 1.0, "memory_gib": memory_gib(team.device)}
     line |= job.meter.count(int(tokens), cpu_seconds)
-    if judged := bool(job.judge) and (step == job.total or step % (job.judge_every or job.total) == 0):
+    if judged:
         line["score"] = _judged(running, step)
     due = late or judged or step == job.total or (job.checkpoint_steps and step % job.checkpoint_steps == 0)
     stopping = asked > 0 and step < job.total
@@ -172,6 +175,10 @@ def _learn(running: _Running, batch: Any, weight: float) -> tuple[float, float, 
 
 def _late(running: _Running) -> bool:
     return time.monotonic() - running.last_saved > running.job.checkpoint_seconds
+
+
+def _judges(job: Job, step: int) -> bool:
+    return bool(job.judge) and (step == job.total or step % (job.judge_every or job.total) == 0)
 
 
 def _named_samples(job: Job, step: int) -> str:

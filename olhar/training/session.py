@@ -120,7 +120,7 @@ class _Session:
     model: Any
     team: Team
     told: Told
-    learned: set[str] = field(default_factory=set)  # names of what stages so far have changed
+    learned: set[str] = field(default_factory=set)  # names of what the stages before have changed
 
     @property
     def precision(self) -> str:
@@ -168,9 +168,9 @@ class _Session:
         else:
             counters = self._train(number, stage, ready, meter)
         self._take_best(number, folder)
-        self.learned |= {name for names in ready.roles.values() for name in names}
         if ready.adapter:
             self._save_adapter(number, ready)
+        self.learned |= {name for names in ready.roles.values() for name in names}
         ready.finish()
         return counters
 

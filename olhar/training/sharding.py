@@ -1,6 +1,7 @@
 """A learner as its team trains it: alone, whole in every process (DDP), or spread over all of them (FSDP2)."""
 
 import copy
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import ModuleType
@@ -45,17 +46,23 @@ class Shared:
 
 
 class Replicated(Shared):
-    """Every process holds the whole model; gradients are averaged while the backward pass goes on."""
+    """Every process holds the whole model; gradients are averaged while the backward pass goes on.
 
-    def __init__(self, learner: torch.nn.Module, team: Team) -> None:
+    partly_used: some of what learns may have no gradient, which costs a walk over the graph of every pass to know.
+    """
+
+    def __init__(self, learner: torch.nn.Module, team: Team, partly_used: bool) -> None:
         super().__init__(learner, team)
-        self.forward = torch.nn.parallel.DistributedDataParallel(
-            learner,
-            broadcast_buffers=False,  # they are constants
-            init_sync=False,  # done by wrap
-            find_unused_parameters=True,  # a tower of which an earlier layer is read never uses its last one
-            gradient_as_bucket_view=True,
-        )
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket", UserWarning)  # of single tokens: harmless
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+            self.forward = torch.nn.parallel.DistributedDataParallel(
+                learner,
+                broadcast_buffers=False,  # they are constants
+                init_sync=False,  # done by wrap
+                find_unused_parameters=partly_used,
+                gradient_as_bucket_view=True,
+            )
 
     def exchanging(self, last: bool) -> AbstractContextManager[Any]:
         return nullcontext() if last else self.forward.no_sync()
@@ -125,7 +132,7 @@ def _twin(learner: torch.nn.Module) -> torch.nn.Module:
     return copy.deepcopy(learner, memo)
 
 
-def wrap(learner: torch.nn.Module, team: Team, sharding: str, precision: str) -> Shared:
+def wrap(learner: torch.nn.Module, team: Team, sharding: str, precision: str, partly_used: bool = True) -> Shared:
     """The learner on its team's device, with the weights of process 0, ready for its first step."""
     spread = team.size > 1 and sharding == "shard"
     if not spread:
@@ -133,4 +140,4 @@ def wrap(learner: torch.nn.Module, team: Team, sharding: str, precision: str) ->
     if team.size == 1:
         return Shared(learner, team)
     team.broadcast([tensor.data for tensor in (*learner.parameters(), *learner.buffers())])
-    return Sharded(learner, team, precision) if spread else Replicated(learner, team)
+    return Sharded(learner, team, precision) if spread else Replicated(learner, team, partly_used)

@@ -79,6 +79,22 @@ def test_published_counts() -> None:
     assert budget(internvl, 100, 100, replace(six, min_tiles=4)).tiles == 5
 
 
+@pytest.mark.parametrize(("images", "most"), [(1, 6), (2, 3), (3, 2), (4, 1), (7, 1)])
+def test_several_images_share_the_tiles_where_the_settings_say_so(images: int, most: int) -> None:
+    """``max(1, max_dynamic_patch // images)`` each, as InternVL trains; 6 each, as it is asked."""
+    six, media = replace(PUBLISHED, max_tiles=6), [Medium("image", ((4800, 800),))] * images
+    assert [view.grids for view in internvl.views(media, six)] == [((6, 1),)] * images
+    shared = internvl.views(media, replace(six, share_tiles=True))
+    assert [view.grids for view in shared] == [((most, 1),)] * images
+    assert [view.budget.tiles for view in shared] == [most + (most > 1)] * images, "each has a thumbnail of its own"
+
+
+def test_videos_take_no_share_of_the_tiles() -> None:
+    six = replace(PUBLISHED, max_tiles=6, share_tiles=True)
+    media = [Medium("image", ((4800, 800),)), Medium("video", ((96, 64), (96, 64)))]
+    assert [view.grids for view in internvl.views(media, six)] == [((6, 1),), ((1, 1), (1, 1))]
+
+
 @settings(max_examples=25, deadline=None)
 @given(SIZES, st.sampled_from(LAYOUTS))
 def test_the_budget_is_what_is_spelled_and_what_the_tower_gives(

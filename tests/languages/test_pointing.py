@@ -35,6 +35,16 @@ class TestEveryLanguage:
         assert sorted(slots(words.relation)) == ["first", "second"]
         assert words.region and all(slots(form) in ([], ["place"]) for form in words.region)
 
+    def test_questions_that_are_made_have_the_slots_that_are_filled(self, code: str) -> None:
+        words = pointing(code)
+        assert slots(words.named) == ["name", "place"] and slots(words.joined) == ["first", "second"]
+        assert words.unnamed and all(slots(form) == ["place"] for form in words.unnamed)
+        assert slots(words.exemplar) == ["place"] and slots(words.rationale) == ["question", "answer"]
+        assert words.listed and all(slots(form) == ["marks"] for form in words.listed)
+        for forms in (words.why, words.caption, words.marked_caption):
+            assert len(forms) > 1 and len(set(forms)) == len(forms) and not any(map(slots, forms))
+        assert not set(words.caption) & set(words.marked_caption)
+
 
 @pytest.mark.parametrize(
     ("code", "shape", "colour", "said"),

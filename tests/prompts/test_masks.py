@@ -1,6 +1,7 @@
 """Which token is trained, at the places where tokenizers differ."""
 
 from collections.abc import Callable
+from random import Random
 
 import pytest
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
@@ -9,6 +10,7 @@ from olhar.core.errors import UserError
 from olhar.core.types import ImageRef, Rendered, Turn
 from olhar.languages import language
 from olhar.prompts import PLACEHOLDER, encode, prompt, with_placeholder
+from olhar.prompts._masks import _last_characters
 
 Published = Callable[[str], Tokenizer]
 
@@ -42,10 +44,27 @@ def test_the_token_that_begins_the_sequence_is_not_trained(published: Published,
     assert not encoded.trained[0] and all(encoded.trained[1:])
 
 
+def test_a_token_is_trained_where_its_last_character_is_as_a_walk_over_the_offsets_says() -> None:
+    """Offsets as tokenizers give them: empty, repeated, trimmed of blanks, going back at the end."""
+    random = Random(0)
+    for _ in range(300):
+        offsets = []
+        place = 0
+        for _ in range(random.randint(1, 12)):
+            start, end = place + random.choice((0, 0, 1)), place + random.randint(0, 3)
+            offsets.append((start, max(start, end)) if random.random() < 0.9 else (0, 0))
+            place = max(place, end - random.choice((0, 0, 1)))
+        expected, covered = [], 0
+        for start, end in offsets:
+            expected.append(end - 1 if start < end or covered < end else -1)
+            covered = max(covered, end)
+        assert _last_characters(offsets).tolist() == expected, offsets
+
+
 def test_a_placeholder_inside_a_trained_span_is_not_trained(published: Published) -> None:
     text = f"a{PLACEHOLDER}b"
     encoded = encode(Rendered(text, (ImageRef("a.png"),), ((0, len(text)),)), published("bytes"))
-    assert encoded.trained == [True, False, True]
+    assert encoded.trained.tolist() == [True, False, True] and encoded.placeholders == [1]
 
 
 def test_a_tokenizer_without_the_placeholder_is_refused() -> None:
@@ -67,7 +86,7 @@ def test_answers_that_leave_no_token_are_refused() -> None:
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     with pytest.raises(UserError, match="no token of the answers is trained"):
         encode(spans("a a xyz", "xyz"), tokenizer)
-    assert encode(Rendered("a a xyz", (), ()), tokenizer).trained == [False, False]
+    assert encode(Rendered("a a xyz", (), ()), tokenizer).trained.tolist() == [False, False]
 
 
 def test_with_placeholder_copies_and_keeps_ids(published: Published) -> None:

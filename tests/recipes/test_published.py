@@ -127,9 +127,11 @@ def test_how_pictures_are_looked_at() -> None:
     five = [[768, 384], [384, 768], [768, 768], [384, 1152], [1152, 384]]
     assert images["vip-llava-7b"] == [{"fit": "crop"}, {}, {}]
     assert images["llava-onevision-0b5"] == [{"pinpoints": []}, {"pinpoints": five}, {}, {}]
+    assert images["vintern-3b"] == [{"share_tiles": True}] * 3 and images["vintern-3b-lora"] == [{"share_tiles": True}]
     models = {name: model.image for name in PUBLISHED if (model := read(name).model)}
     assert models["vitucano-1b5"]["strategy"] == "default"  # 728 tokens
     assert models["vintern-3b"]["max_tiles"] == models["vintern-3b-lora"]["max_tiles"] == 6
+    assert not any("share_tiles" in models[name] for name in ("vintern-3b", "vintern-3b-lora")), "it is asked otherwise"
     assert models["vip-llava-7b"] == {"fit": "pad"}
 
 

@@ -5,12 +5,15 @@ from base64 import b64decode
 from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
+from typing import Any
 
 import pytest
 from PIL import Image
 
+from olhar.core.environment import processor
 from olhar.core.types import Control, Score
-from olhar.reports.scores import Energy, Example, ScoresPage, amount, duration, percent, scores_page, table
+from olhar.reports import scores as scores_of_runs
+from olhar.reports.scores import Energy, Example, ScoresPage, amount, duration, energy_of, percent, scores_page, table
 
 PLAIN = str.maketrans("\N{NARROW NO-BREAK SPACE}\N{EN DASH}", " -")
 VOID = {"meta", "img", "input", "br"}
@@ -161,3 +164,30 @@ def test_durations(seconds: float, shown: str) -> None:
 )
 def test_amounts(value: float, unit: str, shown: str) -> None:
     assert amount(value, unit) == shown
+
+
+COUNTS: dict[str, Any] = {"energy_method": "measured", "total": {"seconds": 10.0, "energy_kwh": 0.5, "co2_g": 0.0}}
+
+
+def test_energy_names_what_counted_it() -> None:
+    found = energy_of({**COUNTS, "energy_source": "RAPL and NVML"}, "BRA")
+    assert (found.source, found.kwh, found.co2_g) == ("RAPL and NVML", 0.5, None), "counters know no CO2"
+    both = energy_of({**COUNTS, "energy_source": "CodeCarbon 3.3.2", "co2_g": 40.0}, "BRA")
+    assert (both.source, both.co2_g, both.g_per_kwh) == ("CodeCarbon 3.3.2", 40.0, 80.0)
+    unknown = energy_of({**COUNTS, "energy_method": "not measured", "energy_source": ""}, "BRA")
+    assert (unknown.kwh, unknown.co2_g) == (None, None)
+
+
+def test_energy_of_an_older_manifest_is_codecarbons() -> None:
+    total = {**COUNTS["total"], "co2_g": 40.0}
+    found = energy_of({**COUNTS, "total": total}, "BRA")
+    assert (found.source, found.co2_g) == ("CodeCarbon", 40.0)
+
+
+def test_the_gpus_are_named_where_they_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scores_of_runs, "gpus", lambda: ["H200"] * 8)
+    learned = energy_of({**COUNTS, "device": "cuda", "processes": 2}, "BRA")
+    assert learned.hardware == f"2 x H200, {processor()}"
+    assert "H200" not in energy_of({**COUNTS, "device": "cpu", "processes": 2}, "BRA").hardware
+    monkeypatch.setattr(scores_of_runs, "gpus", list)
+    assert energy_of({**COUNTS, "device": "cuda"}, "BRA").hardware.startswith(processor())

@@ -74,6 +74,8 @@ def test_what_is_not_followed_is_told(read: Read) -> None:
     kinds = [message.partition(": ")[0] for message in warnings(found)]
     assert kinds == ["tiles not set", "no augmentation", "length not true"]
     assert set(kinds) <= internvl.ADVICE.keys()
+    tiles = warnings(found)[0]
+    assert "move cats into" in tiles and "image = { max_tiles = 12 } into a [[train.stages]]" in tiles
     assert warnings(read(row(), data_augment=False, length=1)) == []
 
 

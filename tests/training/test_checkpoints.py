@@ -2,12 +2,15 @@
 
 import random
 import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
 
 from olhar.core.errors import DiskError, StageError
 from olhar.core.store import PARTIAL
@@ -135,6 +138,46 @@ def test_a_full_disk_is_told_and_leaves_the_checkpoint_before(tmp_path: Path) ->
     try:
         with pytest.raises(DiskError, match="cannot write"):
             saved(tmp_path, 2, size=100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    found = newest(tmp_path, "me")
+    assert found and found.step == 1
+
+
+@pytest.fixture
+def spread() -> Iterator[Callable[[torch.Tensor], Any]]:
+    """Spreads a tensor over the one process of a group."""
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    mesh = init_device_mesh("cpu", (1,))
+    yield lambda tensor: distribute_tensor(tensor, mesh, [Shard(0)])
+    torch.distributed.destroy_process_group()
+
+
+def spread_parts(spread: Callable[[torch.Tensor], Any], value: float, size: int = 6) -> dict[str, dict[str, Any]]:
+    whole = parts(value, size)
+    return whole | {"weights": {name: spread(tensor) for name, tensor in whole["weights"].items()}}
+
+
+def test_spread_tensors_are_stored_in_parts_and_read_whole(tmp_path: Path, spread: Any) -> None:
+    save(tmp_path, 3, spread_parts(spread, 3.0), {}, "me")
+    found = newest(tmp_path, "me")
+    assert found and (found.path / "weights").is_dir() and (found.path / "optimizer.safetensors").exists()
+    assert all(torch.equal(found.weights[name], value) for name, value in parts(3.0)["weights"].items())
+    like = spread(torch.zeros(6))
+    read = found.tensors("weights", {"a": like}.get)
+    assert read["a"].device_mesh == like.device_mesh and torch.equal(read["a"].full_tensor(), torch.full((6,), 3.0))
+    assert type(read["b"]) is torch.Tensor
+
+
+def test_a_full_disk_is_told_of_parts_too(tmp_path: Path, spread: Any) -> None:
+    save(tmp_path, 1, spread_parts(spread, 1.0), {}, "me")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    large = spread_parts(spread, 2.0, 100_000)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(DiskError, match="cannot write"):
+            save(tmp_path, 2, large, {}, "me")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     found = newest(tmp_path, "me")

@@ -52,8 +52,9 @@ def test_without_sharing_every_sample_is_its_own_document(bench: Any) -> None:
     assert encoded.documents == len(bench.samples) and not encoded.after_images.any()
     for number, sample in enumerate(bench.samples):
         single, views = bench.encoder.sample(sample), bench.views(sample)
+        assert list(single.views) == list(views)
         part = slice(encoded.starts[number], encoded.starts[number + 1])
-        assert (encoded.ids[part].tolist(), encoded.trained[part].tolist()) == (single.ids, single.trained)
+        assert (encoded.ids[part].tolist(), encoded.trained[part].tolist()) == (single.ids, single.trained.tolist())
         assert encoded.labelled[number] == sum(single.trained)
         assert encoded.tiles[number] == sum(view.budget.tiles for view in views)
         assert encoded.image_tokens[number] == sum(view.budget.tokens for view in views)
@@ -183,7 +184,7 @@ def test_truncating_never_cuts_an_image_or_all_that_is_trained(bench: Any, talk:
         assert outcome.findings or limit == len(whole.ids)
     assert {outcome.fate for outcome in outcomes.values()} == {"kept", "truncated", "rejected"}
     first = Sample("one", "pt", talk.turns[:2])
-    start = bench.encoder.sample(first).trained.index(True)
+    start = bench.encoder.sample(first).trained.tolist().index(True)
     found = Cutter(bench.encoder, start, "truncate").outcome(first)
     assert found.fate == "rejected" and "no trained one would be left" in found.findings[0].message
 

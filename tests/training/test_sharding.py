@@ -16,6 +16,7 @@ import torch
 from olhar.core.recipe import TrainStage
 from olhar.training import checkpoints
 from olhar.training.batches import Look, PackedBatches, Share
+from olhar.training.records import read_records
 from olhar.training.team import Team
 
 SCRIPT = Path(__file__).with_name("together.py")
@@ -24,7 +25,7 @@ STOP = 3
 BOUND = 180.0  # seconds in which two processes have done all of this by far
 NEVER, ALWAYS = 10**6, -1  # seconds between checkpoints
 RATES = {"vision": 5e-3, "connector": 1e-2, "language": 1e-2}
-KINDS = {"at once": 2, "accumulated": 4}  # packs a step: one or two micro-batches of one pack on each of two
+KINDS = {"at once": 2, "accumulated": 4, "frozen tower": 4}  # packs a step: one or two micro-batches on each of two
 Case = dict[str, Any]
 Told = dict[str, Any]
 
@@ -42,23 +43,26 @@ def case(bench: Any) -> Callable[..., Case]:
     texts = [replace(bench.samples[7], id=f"text-{number}") for number in range(8)]
     samples = bench.file([*shown[:: len(shown) // 12], *texts], "sharded.jsonl")
     encoded, look = bench.encoded(samples), Look("internvl", bench.settings)
-    given = {"name": "s", "mixture": "m", "trains": RATES, "steps": STEPS, "warmup_steps": 2}
-    given |= {"packing": False, "micro_batch": 1}
 
-    def shares(batch: int, size: int) -> list[Any]:
-        asked = TrainStage.model_validate(given | {"batch": batch})
+    def stage(kind: str) -> TrainStage:
+        learns = {role: rate for role, rate in RATES.items() if (role, kind) != ("vision", "frozen tower")}
+        given = {"name": "s", "mixture": "m", "trains": learns, "steps": STEPS, "warmup_steps": 2}
+        return TrainStage.model_validate(given | {"packing": False, "micro_batch": 1, "batch": KINDS[kind]})
+
+    def shares(asked: TrainStage, size: int) -> list[Any]:
         shared = [Share(rank, size) for rank in range(size)]
         sets = [PackedBatches(encoded, samples, asked, look, capacity=100, share=share) for share in shared]
         return [[batches[step] for step in range(STEPS)] for batches in sets]
 
-    made = {kind: {size: shares(batch, size) for size in (1, 2)} for kind, batch in KINDS.items()}
+    stages = {kind: stage(kind) for kind in KINDS}
+    made = {kind: {size: shares(asked, size) for size in (1, 2)} for kind, asked in stages.items()}
 
     def make(*runs: Any, dies: int | None = None) -> Case:
         return {
             "model": bench.model(),
             "family": "internvl",
             "settings": bench.settings,
-            "stage": TrainStage.model_validate(given | {"batch": 2}),
+            "stages": stages,
             "total": STEPS,
             "batches": made,
             "runs": runs,
@@ -99,7 +103,7 @@ def both(case: Callable[..., Case], folder: Path, alone: Told) -> list[Told]:
     """What each of two processes tells: whole runs, runs that are stopped, runs that go on."""
     runs: list[Any] = []
     for sharding in ("replicate", "shard"):
-        place = {name: folder / f"{name}, {sharding}" for name in ("at once", "accumulated", "two", "again", "one")}
+        place = {name: folder / f"{name}, {sharding}" for name in (*KINDS, "two", "again", "one")}
         runs += [(f"{kind}, {sharding}", kind, sharding, place[kind], None, NEVER) for kind in KINDS]
         runs += [(f"two, {sharding}", "accumulated", sharding, place["two"], STOP, ALWAYS)]
         runs += [(f"again, {sharding}, begun", "accumulated", sharding, place["again"], STOP, ALWAYS)]
@@ -131,6 +135,16 @@ def test_two_learn_what_one_learns(
     for name, value in weights.items():
         assert torch.equal(found[0][name], found[1][name]), "the same bits in both"
         assert torch.allclose(found[0][name], value, atol=1e-4)
+
+
+@pytest.mark.parametrize("sharding", ["replicate", "shard"])
+def test_the_judge_of_process_0_sees_the_whole_model(both: list[Told], folder: Path, sharding: str) -> None:
+    place = folder / f"{together.JUDGED}, {sharding}"
+    scores = {line["step"]: line["score"] for line in read_records(place) if "score" in line}
+    weights = both[0][f"{together.JUDGED}, {sharding}"][2]
+    assert list(scores) == [2, 4, 6] and scores[6] == pytest.approx(together.size_of(weights), rel=1e-9)
+    best = max(scores, key=lambda step: scores[step])
+    assert checkpoints.best(place) == (best, scores[best]) and checkpoints.path_of(place, best).exists()
 
 
 @pytest.mark.parametrize("sharding", ["replicate", "shard"])

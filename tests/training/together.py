@@ -1,8 +1,8 @@
 """Trains a case that a test wrote down, with a team of processes: ``python together.py CASE PROCESSES``.
 
-A case is a pickled mapping: model, family, settings, rates, total, dies (the step at which process 1 does, or None);
-``batches[kind][size][rank][step]``; and ``runs``: each (name, kind, sharding, folder, step after which to stop or None,
-seconds between checkpoints). CASE.<rank> gets what every run told.
+A case is a pickled mapping: model, family, settings, total, dies (the step at which process 1 does, or None);
+``stages[kind]``, ``batches[kind][size][rank][step]``; and ``runs``: each (name, kind, sharding, folder, step after
+which to stop or None, seconds between checkpoints). CASE.<rank> gets what every run told.
 """
 
 import copy
@@ -21,6 +21,8 @@ from olhar.training.objectives import AnswerLearner
 from olhar.training.optimizers import freeze_all_but, groups
 from olhar.training.team import Team, assembled
 
+JUDGED = "at once"  # the kind that process 0 judges on the way
+
 
 def job_of(case: dict[str, Any], team: Team, kind: str, sharding: str, folder: Path, seconds: int) -> loop.Job:
     torch.set_num_threads(1)
@@ -29,7 +31,7 @@ def job_of(case: dict[str, Any], team: Team, kind: str, sharding: str, folder: P
         for parameter in model.parameters():
             parameter.data.add_(torch.randn_like(parameter))
     torch.manual_seed(3)
-    family, stage = choose("families", case["family"]), case["stage"]
+    family, stage = choose("families", case["family"]), case["stages"][kind]
     learner = AnswerLearner(model, family, case["settings"], always_look=team.size > 1)
     roles = {role: [f"model.{name}" for name in names] for role, names in family.roles(model).items()}
     trained = groups(learner, roles, stage)
@@ -37,9 +39,16 @@ def job_of(case: dict[str, Any], team: Team, kind: str, sharding: str, folder: P
     folder.mkdir(parents=True, exist_ok=True)
     batches = case["batches"][kind][team.size][team.rank]
     meter, total = loop.Meter(lambda: (0.0, 0.0)), case["total"]
-    return loop.Job(
+    job = loop.Job(
         stage, learner, trained, batches, folder, "me", 0, "fp32", seconds, meter, total, 2, team, sharding=sharding
     )
+    if kind == JUDGED and team.leads:
+        job.judge, job.judge_every = (lambda _: size_of(learner.state_dict())), 2
+    return job
+
+
+def size_of(weights: dict[str, torch.Tensor]) -> float:
+    return float(sum(value.double().abs().sum() for value in weights.values()))
 
 
 def run(case: dict[str, Any], team: Team) -> dict[str, Any]:

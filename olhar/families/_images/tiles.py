@@ -27,13 +27,15 @@ MOST = 12  # its number of tiles where its configuration says none
 class Settings:
     """How an image becomes tiles and tokens. ``mean`` and ``std`` are of pixels in [0, 1]; ``frame_label`` is
     what stands before each frame of a video, its number in braces, ``image_label`` before each of several images
-    that are shown together: whoever writes the question writes that one."""
+    that are shown together: whoever writes the question writes that one. ``share_tiles``: whether several images
+    have ``max_tiles`` together, as InternVL trains; it answers with ``max_tiles`` for each."""
 
     side: int
     patch: int
     max_tiles: int = 1
     min_tiles: int = 1
     thumbnail: bool = False
+    share_tiles: bool = False
     frame_label: str = ""
     image_label: str = ""
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
@@ -143,6 +145,10 @@ class Tiles:
 
 
 def views(media: Sequence[Medium], settings: Settings) -> list[Tiles]:
+    """How each is looked at. Shared tiles go to the images in equal numbers, one at least; frames have one anyway."""
+    images = sum(medium.kind == "image" for medium in media)
+    if settings.share_tiles and images > 1:
+        settings = replace(settings, max_tiles=max(1, settings.max_tiles // images))
     return [_tiles(medium, settings) for medium in media]
 
 

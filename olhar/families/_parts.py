@@ -3,7 +3,8 @@
 A fresh composition starts neutral: on text it is its base language model exactly, on pixels its tower.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,9 +154,10 @@ def _pretrained(model_class: Any, kind: str, folder: str) -> Any:
     from safetensors import SafetensorError
 
     try:
-        part, report = model_class.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
-        )
+        with _unreported():
+            part, report = model_class.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
+            )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise _unreadable(kind, folder, error) from error
     for trouble in ("missing_keys", "mismatched_keys"):
@@ -164,6 +166,19 @@ def _pretrained(model_class: Any, kind: str, folder: str) -> Any:
             what = f"{trouble.replace('_', ' ')} in the weights of this {kind}: {names}"
             raise UserError(what, folder, "check that the folder is whole")
     return part
+
+
+@contextmanager
+def _unreported() -> Iterator[None]:
+    """Without transformers' page of what a folder holds beside the part (a tower's text encoder, as published)."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
 
 
 def _unreadable(kind: str, folder: str, error: Exception) -> UserError:

@@ -5,7 +5,6 @@ the samples file are encoded by several processes, each shard written whole; an 
 that are missing. Then they become one set, whose counts are written last.
 """
 
-import gc
 import importlib
 import json
 import multiprocessing
@@ -216,7 +215,6 @@ def _begin(work: _Work, encoder: _Portable) -> None:
     """A worker process begins; it ends when the process that started it does, however that comes about."""
     _assistant.append(replace(work, cutter=replace(work.cutter, encoder=encoder.encoder())))
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    gc.freeze()  # a sample's offsets are garbage by the thousand: what was imported need not be looked through for it
 
 
 def _end_with_parent() -> None:

@@ -38,7 +38,16 @@ def fed(batches: torch.utils.data.Dataset[Any], indices: range, workers: int, de
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # else it draws from the global one, once more in a resumed run
     )
-    for batch in loader:
+    made = iter(loader)
+    while True:
+        try:
+            batch = next(made, None)
+        except (ConnectionError, EOFError, FileNotFoundError) as error:  # it died while its tensors were fetched
+            if not workers:
+                raise
+            raise _ended(repr(error)) from error
+        if batch is None:
+            return
         if isinstance(batch, UserError):
             raise batch
         yield batch
@@ -46,10 +55,12 @@ def fed(batches: torch.utils.data.Dataset[Any], indices: range, workers: int, de
 
 def lost_worker(error: RuntimeError) -> UserError | None:
     """What to tell when a worker's death is what an error is about: it is raised wherever the loop happens to be."""
-    if WORKER not in str(error):
-        return None
+    return _ended(str(error).splitlines()[0]) if WORKER in str(error) else None
+
+
+def _ended(told: str) -> UserError:
     return UserError(
-        f"a process that prepares batches ended: {str(error).splitlines()[0]}",
+        f"a process that prepares batches ended: {told}",
         "train.workers",
         "give the same command to continue; if it was killed for memory, lower workers, max_tokens or max_tiles",
     )

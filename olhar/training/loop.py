@@ -82,7 +82,8 @@ def steps(job: Job) -> Iterator[dict[str, Any]]:
     checkpoint), ``StageError`` when a process is lost, ``DiskError`` when a checkpoint cannot be written.
     """
     try:
-        yield from _steps(job)
+        with job.team.guarded():  # also while a checkpoint is written in parts
+            yield from _steps(job)
     except RuntimeError as error:
         if told := lost_worker(error):
             raise told from error

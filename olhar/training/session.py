@@ -15,6 +15,7 @@ from olhar.families import Checkpoint as Published
 from olhar.families import Spoken
 from olhar.training import checkpoints, loop, state
 from olhar.training.energy import Counted, EnergyMeter
+from olhar.training.feeding import lost_worker
 from olhar.training.kernels import apply_liger
 from olhar.training.material import Material, Materials, spoken
 from olhar.training.objectives import AnswerLearner, PatchLearner
@@ -240,13 +241,22 @@ class _Session:
             judge=judge if self.training.best else None,
             judge_every=self.training.best.every if self.training.best else 0,
         )
-        for line in self.told.track(loop.steps(job), f"train {stage.name}", material.steps):
-            self.told.record(line)
+        self._follow(job)
         if isinstance(learner, AnswerLearner):
             learner.release()
         if judge and not self.training.best and self.team.leads:
             judge(material.steps)
         return job.counters
+
+    def _follow(self, job: loop.Job) -> None:
+        """Take the steps and tell of each; the death of a worker is raised wherever this process happens to be."""
+        try:
+            for line in self.told.track(loop.steps(job), f"train {job.stage.name}", job.total):
+                self.told.record(line)
+        except RuntimeError as error:
+            if told := lost_worker(error):
+                raise told from error
+            raise
 
     def _judge(self, number: int, stage: TrainStage) -> Callable[[int], float] | None:
         """What looks at the model on the way: at the last stage to choose among its checkpoints, else at every

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from olhar.cli import main
 from tests.flow import miniature
@@ -53,7 +54,7 @@ unit = "samples"
 warmup_steps = 1
 """
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-LONG = ("train.stages.0.steps=250", "train.checkpoint_steps=5")
+LONG = ("train.stages.0.steps=80", "train.checkpoint_steps=5")
 PATIENCE = 100.0  # seconds, far more than anything here needs
 SMALL = 250_000  # bytes: more than the weights of a checkpoint, less than its optimizer
 
@@ -105,7 +106,7 @@ def told(
 
 def checked(code: Any, stderr: str) -> str:
     """The error, which has its three parts and is no traceback."""
-    assert code == 2 and "Traceback" not in stderr
+    assert code == 2 and "Traceback" not in stderr, stderr
     lines = stderr[stderr.index("error: ") :].strip().splitlines()
     assert lines[-2].startswith("  where: ") and lines[-1].startswith("  fix:   ")
     return "\n".join(lines)
@@ -151,21 +152,25 @@ def test_samples_over_the_limit(
 
 
 def test_nothing_to_learn_from(told: Callable[..., tuple[str, str]], folder: Path) -> None:
-    _, error = told("train.max_tokens=100", "train.overlong=truncate")
+    _, error = told("train.max_tokens=60", "train.overlong=truncate")
     assert "none of 8 samples can be learned from" in error and "no trained one would be left" in error
     assert "findings.jsonl" in error and len(findings(folder)) == 8
-    out, error = told("train.max_tokens=100", "train.overlong=truncate")
+    out, error = told("train.max_tokens=60", "train.overlong=truncate")
     assert "none of 8 samples" in error, "and again, as nothing has changed"
 
 
-def test_a_rate_that_blows_up(told: Callable[..., tuple[str, str]], folder: Path) -> None:
-    _, error = told("train.stages.0.trains={ connector = 1e30, language = 1e30 }")
-    assert "the loss is " in error and "stage sft, step 2: samples s" in error and "lower its learning rates" in error
-    assert [line["step"] for line in records(folder)] == [1]
-    _, error = told("train.stages.0.trains={ connector = 1e30, language = 1e30 }")
-    assert "step 2" in error
+def test_a_loss_that_is_no_number(told: Callable[..., tuple[str, str]], folder: Path) -> None:
+    whole = (folder / "words/model.safetensors").read_bytes()
+    weights = load_file(folder / "words/model.safetensors")
+    weights["lm_head.weight"][7, 3] = float("nan")
+    save_file(weights, folder / "words/model.safetensors", {"format": "pt"})
+    for _ in range(2):
+        _, error = told()
+        assert "the loss is nan" in error and "stage sft, step 1: samples s" in error and "fp32" in error
+        assert records(folder) == []
+    (folder / "words/model.safetensors").write_bytes(whole)
     _, error = told()
-    assert "train.stages.0.trains.connector: 1e+30 then, 0.001 now" in error
+    assert "inputs.language_model: " in error and "--redo train" in error
     assert told(options=("--redo", "train"))[1] == "" and len(records(folder)) == 3
 
 
@@ -179,7 +184,7 @@ def test_a_tokenizer_of_another_model(told: Callable[..., tuple[str, str]], fold
 def test_another_recipe(told: Callable[..., tuple[str, str]], folder: Path) -> None:
     assert told()[1] == ""
     before = (folder / "runs/bad/train/manifest.json").read_bytes()
-    _, error = told("train.stages.0.weight_decay=0.5", "seed=7")
+    _, error = told("train.stages.0.weight_decay=0.5")
     assert "train.stages.0.weight_decay: 0.05 then, 0.5 now" in error and "--redo" in error
     assert (folder / "runs/bad/train/manifest.json").read_bytes() == before
     assert told("train.workers=1", "train.checkpoint_seconds=5")[1] == "", "which change nothing of the result"
@@ -205,12 +210,12 @@ def begun(folder: Path, *overrides: str, enough: int = 12, **options: Any) -> su
 
 
 def goes_on(folder: Path) -> None:
-    """The same command, shortened for the test's sake by nothing: all steps are there, each once."""
+    """The same command once more: all steps are there, each once."""
     steps = len(records(folder))
     done = subprocess.run(command(folder, *LONG), env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
-    assert "continues an interrupted run" in done.stdout and steps < 250
-    assert [line["step"] for line in records(folder)] == list(range(1, 251))
+    assert "continues an interrupted run" in done.stdout and steps < 80
+    assert [line["step"] for line in records(folder)] == list(range(1, 81))
 
 
 def test_asked_to_stop(folder: Path) -> None:
@@ -218,7 +223,7 @@ def test_asked_to_stop(folder: Path) -> None:
     running.send_signal(signal.SIGTERM)
     _, error = running.communicate(timeout=PATIENCE)
     stopped = len(records(folder))
-    assert f"stopped at step {stopped} of 250" in checked(running.returncode, error)
+    assert f"stopped at step {stopped} of 80" in checked(running.returncode, error)
     assert (folder / f"runs/bad/train/1-sft/checkpoint-{stopped:08d}/state.json").exists()
     goes_on(folder)
 
@@ -233,12 +238,26 @@ def test_stopped_by_hand(folder: Path) -> None:
 
 
 def test_a_worker_that_is_killed(folder: Path) -> None:
+    """Wherever this process is when it hears of it."""
     running = begun(folder, "train.workers=1")
     (worker,) = (int(pid) for pid in Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split())
     os.kill(worker, signal.SIGKILL)
     _, error = running.communicate(timeout=PATIENCE)
     assert "a process that prepares batches ended" in checked(running.returncode, error)
     assert (folder / "runs/bad/train/1-sft/checkpoint-00000010/state.json").exists()
+
+
+def test_a_worker_that_is_killed_while_a_step_is_told_of(
+    told: Callable[..., tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signal's handler raises between any two instructions, here outside of the loop."""
+
+    def record(*_: Any) -> None:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+
+    monkeypatch.setattr("olhar.stages._watch.Watch.record", record)
+    _, error = told()
+    assert "a process that prepares batches ended" in error and "train.workers" in error
 
 
 def test_a_full_disk(folder: Path) -> None:

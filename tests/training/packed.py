@@ -72,7 +72,7 @@ class Packs:
     def alone(self, sample: Sample) -> tuple[list[int], torch.Tensor, Any]:
         """A sample through the class's own forward: its ids, which are trained (tokens,), and what the class says."""
         encoded = self.encoder.sample(sample)
-        ids, trained = torch.tensor([encoded.ids]), torch.tensor([encoded.trained])
+        ids, trained = torch.tensor([encoded.ids]), torch.from_numpy(encoded.trained)[None]
         inputs: dict[str, Any] = {"labels": torch.where(trained, ids, IGNORED)}
         media, views = list(sample.media), views_of(sample.media, self.family, self.settings)
         pixels = None

@@ -91,7 +91,9 @@ class Steps:
             ("learning_rate", lambda rate: f"rate {rate:.1e}"),
             ("energy_kwh", lambda energy: f"{energy:.3g} kWh"),
         )
-        return told + [form(float(record[name])) for name, form in formats if record.get(name) is not None]
+        unread = record.get("energy_kwh") == 0  # its meter is asked every few seconds
+        known = [(name, form) for name, form in formats if record.get(name) is not None]
+        return told + [form(float(record[name])) for name, form in known if not (unread and name == "energy_kwh")]
 
 
 class Pace:

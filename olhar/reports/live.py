@@ -73,21 +73,21 @@ class Live:
 
     def _panel(self, records: Iterator[Any], label: str, total: int | None) -> Iterator[Any]:
         """Two lines that stay where they are: how far the stage is and what is left; what its last steps were."""
-        steps, bar = Steps(total, self._clock), self._bar(TextColumn("{task.fields[left]}"))
-        task = bar.add_task(label, total=total, left="")
-        looked, below = -EVERY, Text()
+        steps, bar = Steps(total, self._clock), self._bar(TextColumn("{task.fields[told]}"))
+        task = bar.add_task(label, total=total, told="")
+        looked, below, began = -EVERY, Text(), self._clock()
         with Screen(Group(bar, below), console=self.console, refresh_per_second=10) as screen:
             for record in records:
                 steps.add(record)
                 yield record
                 if self._clock() - looked >= EVERY:
                     looked = self._clock()
-                    self._show(steps, bar, task, screen)
-            self._show(steps, bar, task, screen)
+                    left = steps.seconds_left
+                    self._show(steps, bar, task, screen, "" if left is None else f"{clock_time(left)} left")
+            self._show(steps, bar, task, screen, f"in {clock_time(self._clock() - began)}")
 
-    def _show(self, steps: Steps, bar: Progress, task: Any, screen: Screen) -> None:
-        left = steps.seconds_left
-        bar.update(task, completed=steps.done, left="" if left is None else f"[cyan]{clock_time(left)} left[/]")
+    def _show(self, steps: Steps, bar: Progress, task: Any, screen: Screen, told: str) -> None:
+        bar.update(task, completed=steps.done, told=f"[cyan]{told}[/]")
         below = Text("    " + ", ".join(steps.facts()), style="dim")
         curve = steps.curve()
         screen.update(Group(bar, below, Text("    " + curve, style="blue")) if curve else Group(bar, below))

@@ -1,9 +1,12 @@
-"""The parts and the data of published recipes at their smallest, in the files in which the originals come."""
+"""The parts and the data of published recipes at their smallest, in the files in which the originals come.
+
+``CASES`` says of every recipe what stands in their places.
+"""
 
 import json
 import random
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from tests.conversion.llava_goldens import source
+
+Overrides = Mapping[str, Any]
 GOLDEN = Path(__file__).parents[1] / "golden"
 SIDES = ((70, 50), (40, 60), (56, 56), (90, 30))  # of the pictures, in turn
 TEXT = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -82,7 +88,9 @@ def language_model(folder: Path, kind: str) -> Path:
 
 def internvl_checkpoint(folder: Path) -> Path:
     """A whole InternVL in its own layout, which transformers reads by remote code alone."""
-    shutil.copytree(GOLDEN / "internvl_base", folder, ignore=shutil.ignore_patterns("*.png", "cases*", "ids*", "*_*.s*"))
+    shutil.copytree(
+        GOLDEN / "internvl_base", folder, ignore=shutil.ignore_patterns("*.png", "cases*", "ids*", "*_*.s*")
+    )
     return folder
 
 
@@ -152,7 +160,9 @@ def onevision(folder: Path, name: str, several: bool = False) -> Path:
 def internvl(folder: Path, language: str, count: int = 8) -> Path:
     """A table of two data sets in InternVL's form: one picture a record, and two pictures or none."""
     names = pictures(folder / "images", count + 1)
-    single = [{"id": n, "image": names[n], "conversations": conversation(language, n, n % 2)} for n in range(count // 2)]
+    single = [
+        {"id": n, "image": names[n], "conversations": conversation(language, n, n % 2)} for n in range(count // 2)
+    ]
     several: list[dict[str, Any]] = [
         {"id": n, "image": names[n : n + 2], "conversations": conversation(language, n, 2, 2)}
         for n in range(count // 2, count - 1)
@@ -170,3 +180,77 @@ def _write(path: Path, value: Mapping[str, Any] | list[Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
     return path
+
+
+def vitucano(folder: Path) -> Overrides:
+    return parts(folder, "siglip", "tucano") | {
+        "ingest.0.path": llava(folder / "captions", "pt"),
+        "ingest.1.path": llava(folder / "conversations", "pt", rounds=3),
+        "train.stages.1.steps": 2,
+    }
+
+
+def llava_lora(folder: Path) -> Overrides:
+    """The engine gives texts back as they are, so they are Portuguese before, and no check may say so."""
+    sure = ["structure", "turns", "placeholders", "images", "spans", "numbers", "length", "loops"]
+    return {
+        "ingest.0.path": llava(folder / "instruct", "pt", rounds=2),
+        "translate": {"engine": "identity"},
+        "check.checks": sure,
+        "model.checkpoint": source("llava15", folder / "llava15"),
+    }
+
+
+def vip(folder: Path) -> Overrides:
+    return parts(folder, "clip", "vicuna", layers=24) | {
+        "ingest.0.path": llava(folder / "captions", "en"),
+        "ingest.1.path": regions(folder / "regions"),
+        "ingest.2.path": regions(folder / "gpt4v"),
+    }
+
+
+def vintern(folder: Path) -> Overrides:
+    data = {f"ingest.{number}.path": internvl(folder / str(number), "vi") for number in range(3)}
+    steps = {f"train.stages.{number}.steps": 2 for number in range(2)}
+    return (
+        parts(folder, "internvit", "qwen")
+        | data
+        | steps
+        | {
+            "train.stages.0.warmup_steps": 1,
+            "train.stages.2.max_tokens": 500,
+        }
+    )
+
+
+def vintern_lora(folder: Path) -> Overrides:
+    return {
+        "ingest.0.path": llava(folder / "own", "vi", rounds=2),
+        "model.checkpoint": internvl_checkpoint(folder / "vintern"),
+    }
+
+
+def small_onevision(folder: Path) -> Overrides:
+    return parts(folder, "siglip", "qwen") | {
+        "ingest.0.path": llava(folder / "captions", "en"),
+        "ingest.1.path": onevision(folder / "mid", "mid.yaml"),
+        "ingest.2.path": onevision(folder / "single", "single.yaml"),
+        "ingest.3.path": onevision(folder / "several", "several.yaml", several=True),
+        "train.stages.0.max_tokens": 300,
+        "train.stages.1.image": {"pinpoints": [[112, 56], [56, 112], [112, 112]]},  # of a tower of 56 pixels
+    }
+
+
+def parts(folder: Path, sees: str, speaks: str, layers: int = 3) -> Overrides:
+    words, seen = language_model(folder / "words", speaks), tower(folder / "tower", sees, layers)
+    return {"model.tower": seen, "model.language_model": words, "model.tokenizer": words}
+
+
+CASES: dict[str, Callable[[Path], Overrides]] = {
+    "vitucano-1b5": vitucano,
+    "llava-13b-pt-lora": llava_lora,
+    "vip-llava-7b": vip,
+    "vintern-3b": vintern,
+    "vintern-3b-lora": vintern_lora,
+    "llava-onevision-0b5": small_onevision,
+}

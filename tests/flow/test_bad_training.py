@@ -155,7 +155,7 @@ def test_nothing_to_learn_from(told: Callable[..., tuple[str, str]], folder: Pat
     _, error = told("train.max_tokens=60", "train.overlong=truncate")
     assert "none of 8 samples can be learned from" in error and "no trained one would be left" in error
     assert "findings.jsonl" in error and len(findings(folder)) == 8
-    out, error = told("train.max_tokens=60", "train.overlong=truncate")
+    _, error = told("train.max_tokens=60", "train.overlong=truncate")
     assert "none of 8 samples" in error, "and again, as nothing has changed"
 
 

@@ -209,23 +209,26 @@ def begun(folder: Path, *overrides: str, enough: int = 12, **options: Any) -> su
     return running
 
 
-def goes_on(folder: Path) -> None:
-    """The same command once more: all steps are there, each once."""
-    steps = len(records(folder))
-    done = subprocess.run(command(folder, *LONG), env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE)
-    assert done.returncode == 0, done.stderr
-    assert "continues an interrupted run" in done.stdout and steps < 80
-    assert [line["step"] for line in records(folder)] == list(range(1, 81))
+@pytest.fixture
+def goes_on(told: Callable[..., tuple[str, str]], folder: Path) -> Callable[[], None]:
+    """Gives the same command once more: all steps are there, each once."""
+
+    def again() -> None:
+        out, error = told(*LONG)
+        assert not error and "continues an interrupted run" in out
+        assert [line["step"] for line in records(folder)] == list(range(1, 81))
+
+    return again
 
 
-def test_asked_to_stop(folder: Path) -> None:
+def test_asked_to_stop(folder: Path, goes_on: Callable[[], None]) -> None:
     running = begun(folder)
     running.send_signal(signal.SIGTERM)
     _, error = running.communicate(timeout=PATIENCE)
     stopped = len(records(folder))
     assert f"stopped at step {stopped} of 80" in checked(running.returncode, error)
     assert (folder / f"runs/bad/train/1-sft/checkpoint-{stopped:08d}/state.json").exists()
-    goes_on(folder)
+    goes_on()
 
 
 def test_stopped_by_hand(folder: Path) -> None:
@@ -260,7 +263,7 @@ def test_a_worker_that_is_killed_while_a_step_is_told_of(
     assert "a process that prepares batches ended" in error and "train.workers" in error
 
 
-def test_a_full_disk(folder: Path) -> None:
+def test_a_full_disk(folder: Path, goes_on: Callable[[], None]) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (SMALL, SMALL))
 
@@ -269,4 +272,4 @@ def test_a_full_disk(folder: Path) -> None:
     error = checked(full.returncode, full.stderr)
     assert "cannot write: File too large" in error and "optimizer.safetensors" in error
     assert not list((folder / "runs/bad/train/1-sft").glob("checkpoint-*/state.json"))
-    goes_on(folder)
+    goes_on()

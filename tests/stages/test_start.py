@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 from olhar.conversion import _hub
 from olhar.core.errors import UserError
 from olhar.core.recipe import LanguageModelShape, ModelParts, StartingPoint, TokenizerShape, TowerShape
-from olhar.families import load
+from olhar.families import load, read_tokenizer
 from olhar.stages._start import adapter_at_hand, at_hand, digests
 from tests.conversion.llava_goldens import source
+from tests.flow.miniature import language_model
 
 TOWER, TEXT = TowerShape(), LanguageModelShape()
 
@@ -182,3 +183,28 @@ def test_a_damaged_weight_file_has_a_digest_too(ours: Path) -> None:
     for content in (b"", b"\xff" * 9, b"\x02" + bytes(7) + b"[]"):
         (ours / "model.safetensors").write_bytes(content)
         assert digests(start(ours))
+
+
+def test_a_tokenizer_of_sentencepiece_alone_is_read(tmp_path: Path) -> None:
+    """Vicuna's folder holds no tokenizer.json."""
+    words = language_model(tmp_path / "words", "vicuna")
+    parts = ModelParts(family="llava", tower=TOWER, language_model=str(words), tokenizer=str(words))
+    found = at_hand(parts, tmp_path / "start")
+    assert isinstance(found, ModelParts) and found.tokenizer == str(tmp_path / "start")
+    made = read_tokenizer(tmp_path / "start")
+    assert made.token_to_id("</s>") == 2 and made.get_vocab_size() == 500
+    before = (tmp_path / "start" / "tokenizer.json").stat().st_mtime_ns
+    assert at_hand(parts, tmp_path / "start") == found
+    assert (tmp_path / "start" / "tokenizer.json").stat().st_mtime_ns == before
+
+
+def test_words_of_another_tokenizer_are_refused(tmp_path: Path) -> None:
+    words, other = (language_model(tmp_path / kind, kind) for kind in ("tucano", "qwen"))
+    parts = ModelParts(family="llava", tower=TOWER, language_model=str(words), tokenizer=str(other))
+    with pytest.raises(UserError, match="'<unk>' is 0 in the model's own, and None in this one"):
+        at_hand(parts, tmp_path / "start")
+    added = shutil.copytree(words, tmp_path / "added")
+    tokenizer = read_tokenizer(added)
+    tokenizer.add_special_tokens(["<new>"])
+    tokenizer.save(str(added / "tokenizer.json"))
+    assert at_hand(parts.model_copy(update={"tokenizer": str(added)}), tmp_path / "start")

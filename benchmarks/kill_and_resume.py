@@ -137,8 +137,8 @@ def seen_once(run: Path, arguments: argparse.Namespace) -> dict[str, bool]:
     The log holds every step exactly once, with as many samples as the step's draw has; what is drawn in all steps is
     counted here, one after another.
     """
-    from olhar.training import encode
-    from olhar.training.draws import draws
+    from olhar.training.data import encode
+    from olhar.training.data.draws import draws
 
     asked = recipes.load(arguments.recipe, arguments.set)
     assert asked.train

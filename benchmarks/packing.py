@@ -3,11 +3,12 @@
     python benchmarks/packing.py [--documents 500000] [--rounds 3] [--record]
 
 Lengths of an instruction mixture: text of about 100 tokens (log-normal, 8 to 2000) and no to five tiles of 256 tokens.
-``plan``: ``olhar.training.packs`` for packs of 4096 and of 16384 tokens, and of 16384 tokens with at most 48 tiles, as
-InternVL 2.5 packs. ``chunks``: documents are taken as they come until they would fill 8 or 16 packs, these are packed
-first-fit, and nothing waits for the next ones. ``open``: 8 or 16 packs stay open; a document goes into the first that
-holds it, else the oldest is closed. Seconds of one process, medians; memory: the peak of what is allocated beside the
-lengths themselves, in a run of its own. ``--record`` appends JSON lines to benchmarks/results/packing.jsonl.
+``plan``: ``olhar.training.data.packs`` for packs of 4096 and of 16384 tokens, and of 16384 tokens with at most 48
+tiles, as InternVL 2.5 packs. ``chunks``: documents are taken as they come until they would fill 8 or 16 packs, these
+are packed first-fit, and nothing waits for the next ones. ``open``: 8 or 16 packs stay open; a document goes into the
+first that holds it, else the oldest is closed. Seconds of one process, medians; memory: the peak of what is allocated
+beside the lengths themselves, in a run of its own. ``--record`` appends JSON lines to
+benchmarks/results/packing.jsonl.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from olhar.core.environment import facts
-from olhar.training.packs import plan_packs
+from olhar.training.data.packs import plan_packs
 
 RESULTS = Path(__file__).with_name("results") / "packing.jsonl"
 TILE = 256

@@ -29,9 +29,9 @@ from olhar.core.samples import SampleFile, writing_samples
 from olhar.core.types import ImageRef, Sample, Turn
 from olhar.families import Encoder, llava, normalised
 from olhar.prompts import prompt, with_placeholder
-from olhar.training import vocabulary
-from olhar.training.batches import Look, PackedBatches
-from olhar.training.encode import encode_set
+from olhar.training.data.batches import Look, PackedBatches
+from olhar.training.data.encode import encode_set
+from olhar.training.model import vocabulary
 
 RESULTS = Path(__file__).with_name("results") / "pictures.jsonl"
 WIDTH, HEIGHT = 1024, 768

@@ -25,7 +25,7 @@ from olhar.families import Checkpoint, Spoken, llava
 from olhar.inference.assistant import Assistant
 from olhar.inference.generation import Generation
 from olhar.inference.stream import Answer
-from olhar.training import vocabulary
+from olhar.training.model import vocabulary
 
 RESULTS = Path(__file__).with_name("results") / "second_turn.jsonl"
 VOCABULARY = 32_768

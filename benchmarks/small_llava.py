@@ -87,8 +87,8 @@ class Bench:
         from olhar.core.samples import SampleFile
         from olhar.families import Encoder, load
         from olhar.prompts import prompt, with_placeholder
-        from olhar.training.batches import Look, PackedBatches
-        from olhar.training.encode import encode_set
+        from olhar.training.data.batches import Look, PackedBatches
+        from olhar.training.data.encode import encode_set
 
         self.folder, self.checkpoint = folder, load(folder / "model")
         self.model, self.family, self.settings = self.checkpoint.model, self.checkpoint.family, self.checkpoint.settings
@@ -111,7 +111,7 @@ class Bench:
         import torch
 
         from olhar.families import normalised, pixels_of, views_of
-        from olhar.training.batches import Look
+        from olhar.training.data.batches import Look
 
         found = {}
         for sample in rows:

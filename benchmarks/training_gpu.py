@@ -46,7 +46,7 @@ class Steps:
     def __init__(self, case: Case, packs: int, capacity: int) -> None:
         import numpy as np
 
-        from olhar.training.packs import plan_packs
+        from olhar.training.data.packs import plan_packs
 
         planned = plan_packs(np.array([sum(sample) for sample in case.samples]), capacity)
         chosen = [[case.samples[row] for row in planned[pack].tolist()] for pack in range(len(planned))]
@@ -60,7 +60,7 @@ class Steps:
         import torch
 
         from olhar.families import Budget, llava
-        from olhar.training.batches import Batch, Segments, StepBatch
+        from olhar.training.data.batches import Batch, Segments, StepBatch
 
         lengths = [sum(sample) for sample in samples]
         bounds = np.cumsum([0, *lengths])
@@ -147,11 +147,11 @@ def ours(case: Case, given: argparse.Namespace) -> dict[str, float | None]:
     from olhar.core.recipe import TrainStage
     from olhar.families import _towers, llava
     from olhar.training import loop
-    from olhar.training.kernels import apply_liger
-    from olhar.training.objectives import AnswerLearner
-    from olhar.training.optimizers import freeze_all_but, groups
-    from olhar.training.prepare import prepare
-    from olhar.training.team import Team
+    from olhar.training.model.kernels import apply_liger
+    from olhar.training.model.objectives import AnswerLearner
+    from olhar.training.model.optimizers import freeze_all_but, groups
+    from olhar.training.model.prepare import prepare
+    from olhar.training.processes.team import Team
 
     device, half = "cpu" if given.cpu else "cuda", _towers.HALF
     model, side, patch = built(case, device), case.vision["image_size"], case.vision["patch_size"]

@@ -142,9 +142,9 @@ def packed(folder: Path) -> Epoch:
 def ours(folder: Path, cached: bool = False) -> Epoch:
     """olhar's loop, as a run calls it."""
     from olhar.training import loop
-    from olhar.training.objectives import AnswerLearner
-    from olhar.training.optimizers import freeze_all_but, groups
-    from olhar.training.prepare import prepare as prepared
+    from olhar.training.model.objectives import AnswerLearner
+    from olhar.training.model.optimizers import freeze_all_but, groups
+    from olhar.training.model.prepare import prepare as prepared
 
     bench = Bench(folder, cached)
     ready = prepared(bench.model, bench.family, bench.stage)
@@ -176,8 +176,8 @@ def isolation(folder: Path) -> float:
     import torch
 
     from olhar.families import normalised
-    from olhar.training import attention
-    from olhar.training.objectives import packed_hidden_states
+    from olhar.training.model import attention
+    from olhar.training.model.objectives import packed_hidden_states
 
     bench = Bench(folder)
     plain, worst = Bench(folder), 0.0

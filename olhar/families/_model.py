@@ -38,8 +38,8 @@ def hidden_states(
 ) -> "torch.Tensor":
     """(1, tokens, hidden) embeddings and (1, tokens) positions of a flat row -> (1, tokens, hidden) last states.
 
-    segments: who sees whom, for the attention that ``olhar.training.attention`` puts into the model. The empty mask
-    keeps transformers from making a dense one; any other attention fails on it, where it would mix documents up.
+    segments: who sees whom, for the attention that ``olhar.training.model.attention`` puts into the model. The empty
+    mask keeps transformers from making a dense one; any other attention fails on it, where it would mix documents up.
     ``use_cache=False``: with a cache transformers ignores restarted positions.
     """
     return model.model.language_model(

@@ -21,7 +21,7 @@ from olhar.languages import language
 from olhar.prompts import PLACEHOLDER, Prompt, encode, prompt, special_tokens, with_placeholder
 from olhar.stages._sampling import UNSEEN, Look, Seen
 from olhar.stages.mix import copies
-from olhar.training import vocabulary
+from olhar.training.model import vocabulary
 
 BYTES_A_TOKEN = 3.5  # of UTF-8; English with its own tokenizer has about 4.3, other languages with an English one 2.5
 ASSUMED = (50, 100)  # tokens of a question and of its answer, of samples that nobody has seen

@@ -9,7 +9,7 @@ from olhar.core.errors import UserError
 from olhar.core.recipe import Training, TrainStage
 from olhar.stages import _costs
 from olhar.stages._lengths import Lengths
-from olhar.training import packs
+from olhar.training.data import packs
 
 STEPS_TRIED = 8  # random steps whose packs are planned where a step draws samples, not packs
 

@@ -48,16 +48,16 @@ def outside(recipe: Recipe) -> dict[str, str]:
 
 
 def run(context: Context) -> dict[str, Any]:
-    from olhar.training import session  # torch only now: plan and help stay quick
+    from olhar.training import session, telling  # torch only now: plan and help stay quick
 
     work = session.Work(context.recipe, context.run.path, context.folder, partial(_opened, context.recipe, context.run))
     if int(os.environ.get("RANK", "0")):  # of torchrun: the first process watches and writes
-        session.train(work, session.UNTOLD)
+        session.train(work, telling.UNTOLD)
         return {}
     watch, counts = Watch(context), None
     try:
         judge = watch.judge if watch.asks else None
-        trained = session.train(work, session.Told(context.track, context.say, judge, watch.record))
+        trained = session.train(work, telling.Told(context.track, context.say, judge, watch.record))
         assert trained  # in the first process
         trained.export(context.folder / "model")
         counts = trained.counts

@@ -13,13 +13,13 @@ import torch
 
 from olhar.core.errors import UserError
 from olhar.core.recipe import TrainStage
-from olhar.training import checkpoints, sharding
-from olhar.training.feeding import fed, lost_worker
-from olhar.training.optimizers import Group, optimizers
+from olhar.training.data.feeding import fed, lost_worker
+from olhar.training.model.optimizers import Group, optimizers
+from olhar.training.processes import checkpoints, sharding
+from olhar.training.processes.state import load_state_by_name, load_weights, state_by_name, trained_weights
+from olhar.training.processes.team import Team
 from olhar.training.records import COUNTERS, RECORDS, Meter, memory_gib, read_records, recording
 from olhar.training.schedule import set_rates, share_of_peak
-from olhar.training.state import load_state_by_name, load_weights, state_by_name, trained_weights
-from olhar.training.team import Team
 
 __all__ = ["COUNTERS", "RECORDS", "Interrupted", "Job", "Meter", "read_records", "steps"]
 

@@ -13,15 +13,15 @@ from olhar.core.store import digest
 from olhar.core.types import Pen
 from olhar.families import Encoder, views_of
 from olhar.prompts import prompt, with_placeholder
-from olhar.training import encode, features, packs
-from olhar.training.batches import Look, PackedBatches, Share
-from olhar.training.encode import EncodedSet
-from olhar.training.features import FeatureCache, Looked
+from olhar.training.data import encode, features, packs
+from olhar.training.data.batches import Look, PackedBatches, Share
+from olhar.training.data.encode import EncodedSet
+from olhar.training.data.features import FeatureCache, Looked
+from olhar.training.data.patches import PatchBatches, class_names, labelled_pictures
+from olhar.training.data.pieces import shown_media
+from olhar.training.model.vocabulary import PAD
 from olhar.training.opening import Start
-from olhar.training.patches import PatchBatches, class_names, labelled_pictures
-from olhar.training.pieces import shown_media
-from olhar.training.team import Team
-from olhar.training.vocabulary import PAD
+from olhar.training.processes.team import Team
 
 Track = Callable[..., Iterable[Any]]
 

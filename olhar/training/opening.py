@@ -17,7 +17,7 @@ from olhar.families import Loading, add_tokens, changed, load, of_stage, read_si
 from olhar.families._loading import Quantize
 from olhar.languages import language
 from olhar.prompts import prompt, special_tokens
-from olhar.training import vocabulary
+from olhar.training.model import vocabulary
 
 BITS: dict[int, Quantize] = {4: "4bit", 8: "8bit"}
 

@@ -1,33 +1,32 @@
 """One training run: what it starts from, then stage after stage; every part is kept and found again."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.table import Table
 
 from olhar.core.recipe import ModelParts, Recipe, Training, TrainStage
 from olhar.core.store import read_json, write_json
 from olhar.families import Checkpoint as Published
 from olhar.families import Spoken
-from olhar.training import checkpoints, loop, state
+from olhar.training import loop
+from olhar.training.data.feeding import lost_worker
 from olhar.training.energy import Counted, EnergyMeter
-from olhar.training.feeding import lost_worker
-from olhar.training.kernels import apply_liger
 from olhar.training.material import Material, Materials, spoken
-from olhar.training.objectives import AnswerLearner, PatchLearner
+from olhar.training.model.kernels import apply_liger
+from olhar.training.model.objectives import AnswerLearner, PatchLearner
+from olhar.training.model.optimizers import freeze_all_but, groups
+from olhar.training.model.precision import keep_in_half, precision
+from olhar.training.model.prepare import Prepared, prepare
 from olhar.training.opening import Start, opened
-from olhar.training.optimizers import Group, describe, freeze_all_but, groups
-from olhar.training.prepare import Prepared, prepare
+from olhar.training.processes import checkpoints, state
+from olhar.training.processes.team import Team, assembled
 from olhar.training.records import Meter, read_records
-from olhar.training.team import Team, assembled
+from olhar.training.telling import UNTOLD, Told, counts, groups_table
 
-Track = Callable[..., Iterable[Any]]
-Say = Callable[[Any], None]
-Judge = Callable[[Published, str, int], float]
 PLAN = "plan.json"  # of a stage: how many steps it has
 
 
@@ -49,19 +48,6 @@ class Work:
     run: Path
     folder: Path
     open: Callable[[], Opened]
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """How a person is told what happens, and what judges the model on the way: (model, stage, step) -> score."""
-
-    track: Track
-    say: Say
-    judge: Judge | None = None
-    record: Callable[[Mapping[str, Any]], None] = lambda line: None
-
-
-UNTOLD = Told(lambda items, *_: items, lambda _: None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +87,6 @@ def _session(work: Work, team: Team, told: Told) -> "_Session":
     return _Session(work, found, work.recipe.train, start, start.model(), team, told)
 
 
-def precision(wanted: str, device: torch.device) -> str:
-    """``auto`` becomes bf16 where the processor multiplies bf16 natively, else fp32: elsewhere bf16 is slower."""
-    if wanted != "auto":
-        return wanted
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported()
-    else:
-        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bf16" if native else "fp32"
-
-
 @dataclass(slots=True)
 class _Session:
     work: Work
@@ -142,6 +117,15 @@ class _Session:
         records = [line for number in range(len(counted)) for line in read_records(self.stage_folder(number))]
         return Trained(self.published(self.training.stages[-1]), records, self._counts(counted, energy))
 
+    def _counts(self, counted: list[dict[str, float]], energy: EnergyMeter | None) -> dict[str, Any]:
+        names = [stage.name for stage in self.training.stages]
+        found = counts(self.model, self.start.family, names, counted, energy.counted if energy else Counted())
+        return found | {
+            "precision": self.precision,
+            "device": self.team.device.type,
+            "processes": self.team.size,
+        }
+
     def published(self, stage: TrainStage) -> Published:
         """The model as it stands, with how a stage spoke to it and showed it pictures."""
         start, materials, (prompt, variant) = self.start, self.materials, spoken(self.training, stage)
@@ -157,7 +141,8 @@ class _Session:
         meter = Meter(energy.read, energy.recent) if energy else Meter(lambda: (0.0, 0.0))
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(self.work.recipe.seed + number)
-        self._keep_in_half(number)
+        if self.precision == "bf16" and self.team.device.type == "cuda":
+            keep_in_half(self.model, self.start.family, self.training.stages[number:])
         ready = prepare(self.model, self.start.family, stage, self.start.new_rows, self.training.sharding)
         if self.found.adapter and number == 0:
             ready.load_adapter(self.found.adapter)
@@ -217,7 +202,8 @@ class _Session:
             roles["vision"] += learner.head_names  # a patch head learns with the tower it judges
         trained = groups(learner, roles, stage)
         freeze_all_but(learner, trained)
-        self._describe(stage, material, learner, trained)
+        self.told.say(f"  {stage.mixture}: {material.told}")
+        self.told.say(groups_table(stage, material, learner, trained))
         judge = self._judge(number, stage)
         if judge and self.training.best and self.team.leads and not checkpoints.steps_done(folder):
             judge(0)  # a question too long for the model is told before hours are spent
@@ -274,48 +260,3 @@ class _Session:
             apply_liger(self.model)
         cached = material.cached
         return AnswerLearner(self.model, family, settings, self.team.size > 1, cached, kernels)
-
-    def _keep_in_half(self, number: int) -> None:
-        """On a GPU, what no stage from here on trains itself is kept in bf16: half the memory, no casts in a step."""
-        if self.precision != "bf16" or self.team.device.type != "cuda":
-            return
-        later = self.training.stages[number:]
-        learn = {
-            role for stage in later for role in stage.trains if not (stage.adapter and role in stage.adapter.roles)
-        }
-        parameters = dict(self.model.named_parameters())
-        for role, names in self.start.family.roles(self.model).items():
-            for name in names if role not in learn else ():
-                if parameters[name].dtype == torch.float32:
-                    parameters[name].data = parameters[name].data.to(torch.bfloat16)
-
-    def _describe(self, stage: TrainStage, material: Material, module: torch.nn.Module, trained: list[Group]) -> None:
-        self.told.say(f"  {stage.mixture}: {material.told}")
-        table = Table(title=f"{stage.name}: {material.steps:,} steps", title_justify="left", box=None)
-        rows = list(describe(module, trained))
-        for column in rows[0]:
-            table.add_column(column, justify="left" if column in ("role", "optimizer") else "right")
-        for row in rows:
-            table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()))
-        self.told.say(table)
-
-    def _counts(self, counted: list[dict[str, float]], energy: EnergyMeter | None) -> dict[str, Any]:
-        totals = {name: sum(counters[name] for counters in counted) for name in loop.COUNTERS}
-        parameters = {name: parameter.numel() for name, parameter in self.model.named_parameters()}
-        roles = self.start.family.roles(self.model).items()
-        spent = energy.counted if energy else Counted()
-        counts: dict[str, Any] = {
-            "parameters": sum(parameters.values()),
-            "parameters_by_role": {role: sum(parameters[name] for name in names) for role, names in roles},
-            "vocabulary": self.model.get_input_embeddings().num_embeddings,
-            "precision": self.precision,
-            "device": self.team.device.type,
-            "processes": self.team.size,
-            "energy_method": spent.method,
-            "energy_source": spent.source,
-            "stages": {stage.name: found for stage, found in zip(self.training.stages, counted, strict=True)},
-            "total": totals,
-        }
-        if spent.method != "not measured":
-            counts |= {"energy_kwh": totals["energy_kwh"], **({"co2_g": totals["co2_g"]} if spent.co2 else {})}
-        return counts

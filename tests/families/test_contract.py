@@ -21,8 +21,8 @@ from olhar.families import views_of as views_of_media
 from olhar.families._checkpoint import read_sidecar, sidecar
 from olhar.families._writing import SIDECAR
 from olhar.prompts import prompt, with_placeholder
-from olhar.training import attention
-from olhar.training.layout import Segments
+from olhar.training.data.layout import Segments
+from olhar.training.model import attention
 
 FAMILIES = names("families")
 SIDE, PATCH, HIDDEN = 56, 14, 32

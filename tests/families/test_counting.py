@@ -10,7 +10,7 @@ from olhar.core.choices import choose, names
 from olhar.core.errors import UserError
 from olhar.core.recipe import LanguageModelShape, ModelParts, TowerShape
 from olhar.families import _counting, part_config
-from olhar.training import blocks
+from olhar.training.model import blocks
 
 SIGLIP, CLIP = "google/siglip-so400m-patch14-384", "openai/clip-vit-large-patch14-336"
 INTERNVIT = "OpenGVLab/InternViT-300M-448px-V2_5"

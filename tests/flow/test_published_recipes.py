@@ -19,9 +19,11 @@ from olhar.core.store import RunFolder
 from olhar.families import Loading, load
 from olhar.stages import _plan, _start
 from olhar.stages._walk import walk
-from olhar.training import checkpoints, loop, prepare
-from olhar.training.objectives import AnswerLearner
+from olhar.training import loop
+from olhar.training.model import prepare
+from olhar.training.model.objectives import AnswerLearner
 from olhar.training.opening import opened
+from olhar.training.processes import checkpoints
 from tests.flow.miniature import CASES
 
 FOLDER = Path(__file__).parents[2] / "recipes"

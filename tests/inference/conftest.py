@@ -15,7 +15,7 @@ from olhar.families import Checkpoint, Spoken, internvl, load
 from olhar.inference.assistant import Assistant
 from olhar.languages import language
 from olhar.prompts import prompt, special_tokens
-from olhar.training import vocabulary
+from olhar.training.model import vocabulary
 
 TOWER = TowerShape(image_size=64, patch_size=16, hidden_size=32, layers=1, heads=2, intermediate_size=48)
 TEXTS = ["Que coisa é esta? É um gato.", "Quantas coisas há? Três, duas, uma.", "Onde está o avião? À direita."] * 3

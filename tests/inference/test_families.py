@@ -17,7 +17,7 @@ from olhar.inference.assistant import Assistant
 from olhar.inference.generation import Generation
 from olhar.languages import language
 from olhar.prompts import prompt, special_tokens
-from olhar.training import vocabulary
+from olhar.training.model import vocabulary
 
 FAMILIES = ("internvl", "llava", "llava_onevision", "vipllava")
 SHORT = Generation(max_new_tokens=7)

@@ -9,7 +9,7 @@ import pytest
 from olhar.core import recipe as recipes
 from olhar.core.choices import choose
 from olhar.core.recipe import ModelParts, Recipe, Training, TrainStage
-from olhar.training.packs import steps_of
+from olhar.training.data.packs import steps_of
 from olhar.translation.engines import engine_options
 
 FOLDER = Path(__file__).parents[2] / "recipes"

@@ -12,9 +12,9 @@ from olhar.core.choices import choose
 from olhar.core.recipe import Adapter, Hardware, LanguageModelShape, ModelParts, TowerShape, TrainStage
 from olhar.families import _counting, normalised
 from olhar.stages import _costs
-from olhar.training import objectives
-from olhar.training.optimizers import freeze_all_but, groups, optimizers
-from olhar.training.prepare import prepare
+from olhar.training.model import objectives
+from olhar.training.model.optimizers import freeze_all_but, groups, optimizers
+from olhar.training.model.prepare import prepare
 
 SIDE, PATCH, LAYERS, LABELLED = 56, 14, 4, 5
 SHAPE = TowerShape(image_size=SIDE, patch_size=PATCH, hidden_size=32, layers=LAYERS, heads=2, intermediate_size=48)

@@ -24,7 +24,7 @@ from olhar.families._settings import settings_of
 from olhar.prompts import prompt, with_placeholder
 from olhar.sources import Request
 from olhar.stages import _excerpt, _forecast, _plan, _sampling, _shown, _sizing
-from olhar.training import packs
+from olhar.training.data import packs
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/golden"

@@ -21,7 +21,7 @@ from olhar.prompts import prompt, special_tokens
 from olhar.sources import Request, world
 from olhar.stages import _judge
 from olhar.stages._judge import Judged, judge_of, mean_score, read_answers, samples_at, undisturbed
-from olhar.training import vocabulary
+from olhar.training.model import vocabulary
 
 TINY = Path(__file__).parents[1] / "flow" / "tiny.toml"
 BEST = {"benchmark": "world", "data": "judged", "every": 5, "questions": 8}

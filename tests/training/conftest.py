@@ -21,9 +21,9 @@ from olhar.families import Encoder, View, pixels_of, views_of
 from olhar.languages import language
 from olhar.prompts import prompt, special_tokens, with_placeholder
 from olhar.sources import Request, world
-from olhar.training import vocabulary
-from olhar.training.encode import EncodedSet, encode_set
-from olhar.training.layout import Row, lay_out
+from olhar.training.data.encode import EncodedSet, encode_set
+from olhar.training.data.layout import Row, lay_out
+from olhar.training.model import vocabulary
 
 PARTS = ModelParts(
     family="internvl",

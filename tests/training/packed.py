@@ -18,10 +18,10 @@ from olhar.core.samples import SampleFile, writing_samples
 from olhar.core.types import ImageRef, Sample, Turn, VideoRef
 from olhar.families import Encoder, embedded, normalised, pixels_of, views_of
 from olhar.prompts import prompt, with_placeholder
-from olhar.training.batches import Batch, collate
-from olhar.training.encode import EncodedSet, encode_set
-from olhar.training.layout import lay_out
-from olhar.training.objectives import AnswerLearner
+from olhar.training.data.batches import Batch, collate
+from olhar.training.data.encode import EncodedSet, encode_set
+from olhar.training.data.layout import lay_out
+from olhar.training.model.objectives import AnswerLearner
 
 IGNORED = -100
 SIDE, PATCH, HIDDEN = 28, 14, 16

@@ -13,9 +13,9 @@ from torch.utils.checkpoint import checkpoint
 from olhar.core.choices import names
 from olhar.core.types import VideoRef
 from olhar.families import normalised
-from olhar.training import attention
-from olhar.training.batches import Batch, Segments
-from olhar.training.objectives import packed_hidden_states
+from olhar.training.data.batches import Batch, Segments
+from olhar.training.model import attention
+from olhar.training.model.objectives import packed_hidden_states
 from tests.training.packed import Packs, packed
 
 TOLERANCE = 1e-5

@@ -18,10 +18,11 @@ import torch
 
 from olhar.core.errors import StageError, UserError
 from olhar.core.recipe import TrainStage
-from olhar.training import checkpoints, loop
-from olhar.training.batches import Look, PackedBatches, StepBatch
-from olhar.training.objectives import AnswerLearner
-from olhar.training.optimizers import freeze_all_but, groups
+from olhar.training import loop
+from olhar.training.data.batches import Look, PackedBatches, StepBatch
+from olhar.training.model.objectives import AnswerLearner
+from olhar.training.model.optimizers import freeze_all_but, groups
+from olhar.training.processes import checkpoints
 
 MAKE = Callable[..., TrainStage]
 TIMES = ("tokens_per_second", "seconds", "memory_gib")  # what differs between two runs of the same steps

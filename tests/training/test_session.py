@@ -10,7 +10,8 @@ import torch
 
 from olhar.core.recipe import ModelParts, Recipe
 from olhar.core.samples import writing_samples
-from olhar.training import checkpoints, loop, session
+from olhar.training import loop, session, telling
+from olhar.training.processes import checkpoints
 
 SHAPE = {"hidden_size": 32, "heads": 2, "intermediate_size": 48}
 STAGES = [
@@ -71,7 +72,7 @@ def train(bench: Any, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.Monkey
         monkeypatch.setattr(loop, "Job", job)
         assert isinstance(recipe.model, ModelParts)
         found = session.Opened(recipe.model, {"recipe": "me"})
-        return session.train(session.Work(recipe, run, folder, lambda: found), session.Told(track, said.append)), said
+        return session.train(session.Work(recipe, run, folder, lambda: found), telling.Told(track, said.append)), said
 
     return training
 
@@ -164,5 +165,5 @@ def test_the_same_seed_is_the_same_model_and_another_is_not(
     assert isinstance(other.model, ModelParts)
     found = session.Opened(other.model, {"recipe": "you"})
     work = session.Work(other, tmp_path / "whole", tmp_path / "whole" / "other", lambda: found)
-    result = session.train(work, session.UNTOLD)
+    result = session.train(work, telling.UNTOLD)
     assert result and not torch.equal(result.published.model.state_dict()["lm_head.weight"], whole["lm_head.weight"])

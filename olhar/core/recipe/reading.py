@@ -94,7 +94,7 @@ def problems(error: ValidationError, model: type[BaseModel], prefix: str = "") -
 
 def _problem(detail: ErrorDetails, model: type[BaseModel], prefix: str) -> Problem:
     """One of pydantic's errors as a problem: dotted place, what is wrong, what to do."""
-    place = [part for part in detail["loc"] if part not in BRANCHES and not str(part).endswith("Shape")]
+    place = [part for part in detail["loc"] if part not in BRANCHES and not str(part).endswith(("Shape", "]"))]
     where = ".".join(str(part) for part in (prefix, *place) if part != "") or "recipe"
     is_key = detail["loc"][-1:] == ("[key]",)  # of a mapping whose keys are parameter roles
     if detail["type"] == "extra_forbidden" or is_key:

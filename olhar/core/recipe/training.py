@@ -12,6 +12,9 @@ Overlong = Literal["reject", "truncate", "split"]
 Log = Literal["tensorboard", "trackio", "wandb"]
 
 
+Decay = Annotated[float, Field(ge=0)]
+
+
 class Adapter(Part):
     """Low-rank adapters instead of the weights themselves (LoRA, Hu et al. 2021, arXiv:2106.09685).
 
@@ -37,6 +40,7 @@ class TrainStage(Part):
         up to ``max_tokens``; ``samples`` draws that many and packs them anew at every step, as published recipes
         count. micro_batch: packs that a process takes through the model at once; default: all of its share.
     packing: False gives every sample a pack of its own; micro-batches then hold samples of like length.
+    weight_decay: of all matrices, or role -> of its matrices (0 of a role not named); never of biases and norms.
     weighting: what counts alike: every trained ``token``, every ``sample``, or the ``square`` root between them.
     prompt, variant, max_tokens, image: of this stage, where they differ from the recipe's.
     """
@@ -59,7 +63,7 @@ class TrainStage(Part):
     warmup_steps: Annotated[int, Field(ge=0)] | None = None  # default 30, unless warmup_share is given
     warmup_share: Annotated[float, Field(ge=0, lt=1)] | None = None  # of the steps, rounded up
     final_share: Share = 0.03  # of the peak rate, where the cosine ends
-    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    weight_decay: Decay | dict[ParameterRole, Decay] = 0.05
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     weighting: Weighting = "token"
     gradient_checkpointing: bool = False
@@ -81,12 +85,17 @@ class TrainStage(Part):
 
     @model_validator(mode="after")
     def _named_roles_train(self) -> "TrainStage":
-        for role in (*self.last_layers, *(self.adapter.roles if self.adapter else ())):
+        decaying = self.weight_decay if isinstance(self.weight_decay, dict) else ()
+        for role in (*self.last_layers, *decaying, *(self.adapter.roles if self.adapter else ())):
             if role not in self.trains:
                 raise ValueError(f"{role} has no learning rate in trains")
         if self.new_tokens is not None and "language" in self.trains and self.adapter is None:
             raise ValueError("new_tokens is for a frozen language model; here all its rows learn")
         return self
+
+    def decay_of(self, role: str) -> float:
+        """The weight decay of a role's matrices."""
+        return self.weight_decay.get(role, 0.0) if isinstance(self.weight_decay, dict) else self.weight_decay  # type: ignore[call-overload]
 
     def warmup(self, steps: int) -> int:
         """How many of that many steps warm up."""

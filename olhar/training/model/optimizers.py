@@ -49,7 +49,7 @@ def groups(model: torch.nn.Module, roles: Mapping[str, list[str]], stage: TrainS
         for name in roles[role]:
             kept = role == new_tokens.ROLE or len(shapes[name]) < 2  # biases, norms, layer scales do not decay
             kind = "adamw" if name in looked_up else _optimizer_of(name, shapes[name], stage.optimizer)
-            found.setdefault((role, kind, 0.0 if kept else stage.weight_decay), []).append(name)
+            found.setdefault((role, kind, 0.0 if kept else stage.decay_of(role)), []).append(name)
     return [Group(role, kind, rates[role], decay, tuple(names)) for (role, kind, decay), names in found.items()]
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from olhar.core.errors import UserError
 from olhar.core.recipe import TrainStage
@@ -48,6 +49,15 @@ def test_groups_are_a_partition_of_what_the_stage_trains(bench: Any, stage: MAKE
     rows = list(describe(model, found))
     assert sum(row["parameters"] for row in rows) == sum(shapes[name].numel() for name in names)
     assert sum(row["tensors"] for row in rows) == len(names)
+
+
+def test_each_part_may_decay_by_itself(bench: Any, stage: MAKE) -> None:
+    model = bench.model()
+    found = groups(model, bench.family.roles(model), stage(trains=RATES, weight_decay={"language": 0.1}))
+    decays = {(group.role, group.weight_decay) for group in found}
+    assert decays == {("language", 0.1), ("language", 0.0), ("connector", 0.0)}
+    with pytest.raises(ValidationError, match="vision has no learning rate"):
+        stage(trains=RATES, weight_decay={"vision": 0.1})
 
 
 def test_a_role_that_the_model_does_not_have_is_told(bench: Any, stage: MAKE) -> None:

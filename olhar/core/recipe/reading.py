@@ -76,9 +76,8 @@ def _override(tree: dict[str, Any], override: str) -> None:
         raise UserError(f"the recipe has no place {key!r}", "--set", "write the dotted location of a value") from error
 
 
-BRANCHES = frozenset(
-    {"str", "int", "bool", "float", "[key]", "parts", "starting-point"}
-)  # how pydantic names the branches of a union
+# how pydantic names the branches of a union
+BRANCHES = frozenset({"str", "int", "bool", "float", "constrained-float", "[key]", "parts", "starting-point"})
 
 
 def problems(error: ValidationError, model: type[BaseModel], prefix: str = "") -> list[Problem]:

@@ -232,7 +232,10 @@ def test_asked_to_stop(folder: Path, goes_on: Callable[[], None]) -> None:
 
 
 def test_stopped_by_hand(folder: Path) -> None:
-    running = begun(folder)
+    def heard() -> None:  # a job in the background ignores interrupts, and so do all that it starts
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    running = begun(folder, preexec_fn=heard)
     running.send_signal(signal.SIGINT)
     _, error = running.communicate(timeout=PATIENCE)
     assert running.returncode == 130 and "Traceback" not in error

@@ -197,13 +197,15 @@ def test_other_data(told: Callable[..., tuple[str, str]], folder: Path) -> None:
     assert "talk" in error and "--redo ingest" in error
 
 
-def begun(folder: Path, *overrides: str, enough: int = 12, **options: Any) -> subprocess.Popen[str]:
+ENOUGH = 12  # steps, of which a checkpoint holds ten
+
+
+def begun(folder: Path, *overrides: str, **options: Any) -> subprocess.Popen[str]:
     """A training in a process of its own that has done some steps."""
-    running = subprocess.Popen(
-        command(folder, *LONG, *overrides), env=ENVIRONMENT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    running = subprocess.Popen(command(folder, *LONG, *overrides), env=ENVIRONMENT, **pipes, **options)
     end = time.monotonic() + PATIENCE
-    while len(records(folder)) < enough and running.poll() is None and time.monotonic() < end:
+    while len(records(folder)) < ENOUGH and running.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
     assert running.poll() is None, running.communicate()[1]
     return running

@@ -106,11 +106,12 @@ def translate(
     commands.at_most_one(
         {"--estimate": estimate, "--shard": share, "--merge": shards, "--workers ray": who.ray},
     )
-    asked = commands.task(given, output, source, to, engine, option or [], cache)
+    chosen = commands.policies(policies, quotes, answers)
+    asked = commands.instructed(commands.task(given, output, source, to, engine, option or [], cache), chosen)
     settings = Settings(
         asked.source,
         asked.target,
-        commands.policies(policies, quotes, answers),
+        chosen,
         asked.options,
         batch=batch,
         workers=None if who.ray else who.count,

@@ -16,7 +16,7 @@ from olhar.core.recipe import DataSet, Recipe, problems
 from olhar.languages import language
 from olhar.stages import _binding
 from olhar.stages._binding import Problems, among, named
-from olhar.translation.engines import engine_options
+from olhar.translation.engines import engine_options, instructed
 from olhar.translation.policies import Policies
 
 
@@ -107,7 +107,7 @@ def _translating(recipe: Recipe) -> Problems:
     yield from named("translators", said.engine, "translate.engine")
     try:
         engine_options(said.engine, said.options)
-        Policies(**said.policies)
+        instructed(said.engine, said.options, said.to or recipe.language, Policies(**said.policies))
     except UnknownName:
         return  # told above
     except UserError as error:

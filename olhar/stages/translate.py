@@ -14,7 +14,7 @@ from olhar.core.errors import UserError
 from olhar.core.recipe import DataSet, Recipe
 from olhar.core.store import read_json
 from olhar.stages import Context
-from olhar.translation.engines import opened
+from olhar.translation.engines import instructed, opened
 from olhar.translation.passes import Settings
 from olhar.translation.policies import Policies
 from olhar.translation.work import MANIFEST, Outcome, beside, translate_file
@@ -50,8 +50,8 @@ def settings(recipe: Recipe, source: str) -> Settings:
         place = ".".join(map(str, error.errors()[0]["loc"]))
         what, fix = f"{place}: {error.errors()[0]['msg']}", "see docs/translate.md, Policies"
         raise UserError(what, "translate.policies", fix) from error
-    target = said.to or recipe.language
-    return Settings(source, target, policies, said.options, batch=said.batch, max_cost=said.max_cost)
+    options, target = instructed(said.engine, said.options, said.to or recipe.language, policies)
+    return Settings(source, target, policies, options, batch=said.batch, max_cost=said.max_cost)
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def _translate(data: DataSet, context: Context) -> dict[str, int]:
     def progress(what: str, done: int, total: int | None) -> None:
         context.progress(f"{data.name}: {what}", done, total)
 
-    with closing(opened(said.engine, said.options, how.source, how.target)) as engine:
+    with closing(opened(said.engine, how.options, how.source, how.target)) as engine:
         outcome = translate_file(given, target, engine, cache, how, progress)
     context.say(_told(data, outcome))
     context.say(f"  look at it: olhar review {target} --html review.html")

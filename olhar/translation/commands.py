@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from olhar.core.errors import UserError
 from olhar.core.store import read_json
-from olhar.translation import bulk, sharing
+from olhar.translation import bulk, engines, sharing
 from olhar.translation import estimate as estimates
 from olhar.translation.editing import LEFT, LEFT_OUT
 from olhar.translation.engines import opened
@@ -50,6 +50,12 @@ def task(
             raise UserError(f"{name} is missing", "olhar translate", f"for example: {example}")
     assert output is not None and to is not None and engine is not None
     return Task(given, output, source, to, engine, dict(map(_option, options)), cache)
+
+
+def instructed(asked: Task, chosen: Policies) -> Task:
+    """The task with what policies ask of its engine and of its target."""
+    options, target = engines.instructed(asked.engine, asked.options, asked.target, chosen)
+    return replace(asked, options=options, target=target)
 
 
 def _option(text: str) -> tuple[str, Any]:

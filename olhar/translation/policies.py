@@ -19,7 +19,6 @@ class Policy(BaseModel):
         stay and are followed by their translation in brackets.
     answers: ``keep`` leaves answers and options as printed, all but those of ``Translation.short_answers``.
     skip: records are translated; copied untranslated; or left out.
-    formality, variety: what engines are told, as far as they can be; nothing here depends on it.
     glossary: term of the source language -> its translation, found as whole words whatever their case.
     """
 
@@ -28,8 +27,6 @@ class Policy(BaseModel):
     quotes: Literal["keep", "translate", "both"] = "keep"
     answers: Literal["translate", "keep"] = "translate"
     skip: Literal["no", "copy", "omit"] = "no"
-    formality: Literal["", "formal", "informal"] = ""
-    variety: str = ""
     glossary: Mapping[Words, Words] = Field(default_factory=dict)
 
 
@@ -43,6 +40,8 @@ class Policies(BaseModel):
     key: the record's key whose string names its partition. Without one it is the first folder of the image's path, as
         in LLaVA's mixes (``textvqa/train_images/1.jpg``).
     partitions: partition -> policy, names matched exactly; one that is not named has ``default``.
+    formality, variety: of the whole data set, told to the engine (``engines.instructed``): how people are addressed,
+        and whose form of the language is written (``BR``, ``PT``).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +49,8 @@ class Policies(BaseModel):
     default: Policy = Policy()
     key: str | None = None
     partitions: Mapping[str, Policy] = Field(default_factory=_read_from_images)
+    formality: Literal["", "formal", "informal"] = ""
+    variety: Annotated[str, Field(pattern=r"^([A-Z]{2})?$")] = ""
 
     def of(self, record: Mapping[str, Any]) -> tuple[str, Policy]:
         """The record's partition ("" where it is in none) and its policy."""

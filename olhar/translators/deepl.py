@@ -27,6 +27,7 @@ TEXTS = 50  # of one request
 CHARACTERS = 20_000  # of one request: its limit is 128 KiB, a character at most four bytes, escapes and tags beside
 FREE, PAID = "https://api-free.deepl.com", "https://api.deepl.com"
 TAGS = "v2"  # the version of its handling of tags; the default depends on the account's age
+FORMALITY = {"formal": "prefer_more", "informal": "prefer_less"}  # of policies, where the target has such forms
 LANGUAGE_ERRORS = ("source_lang", "target_lang", "language pair")  # of its messages with status 400
 
 

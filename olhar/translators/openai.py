@@ -26,6 +26,7 @@ from olhar.translators._http_sentences import SCHEMA, collides, numbers_of, read
 
 CHARACTERS = 6_000  # of one request
 PATH = "/chat/completions"
+FORMALITY = {"formal": "formal", "informal": "informal"}  # of policies
 OWN = frozenset({"model", "messages", "response_format", "stream", "n", "temperature", "seed"})
 USED_UP = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 

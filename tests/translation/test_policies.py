@@ -3,6 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
+from olhar.core.errors import UserError
+from olhar.translation.engines import instructed
 from olhar.translation.policies import Policies, Policy
 
 
@@ -31,7 +33,7 @@ def test_a_key_may_name_it_instead() -> None:
 
 
 def test_json_and_back_for_provenance() -> None:
-    policies = Policies(default=Policy(quotes="both", glossary={"dog": "cão"}, formality="formal"))
+    policies = Policies(default=Policy(quotes="both", glossary={"dog": "cão"}), formality="formal", variety="BR")
     assert Policies.model_validate_json(policies.model_dump_json()) == policies
 
 
@@ -41,3 +43,23 @@ def test_json_and_back_for_provenance() -> None:
 def test_unknown_words_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Policy(**wrong)  # type: ignore[arg-type]
+
+
+def test_engines_are_told_of_formality_and_variety() -> None:
+    formal = Policies(formality="formal", variety="BR")
+    assert instructed("deepl", {"price": 1.0}, "pt", formal) == ({"price": 1.0, "formality": "prefer_more"}, "pt-BR")
+    assert instructed("openai", {}, "pt-BR", formal) == ({"formality": "formal"}, "pt-BR")
+    assert instructed("apertium", {}, "pt-PT", Policies()) == ({}, "pt-PT")
+
+
+@pytest.mark.parametrize(
+    ("engine", "options", "target", "told"),
+    [
+        ("apertium", {}, "pt", "cannot be told to be formal"),
+        ("deepl", {"formality": "less"}, "pt", "the engine's option less"),
+        ("openai", {}, "pt-PT", "the target is pt-PT"),
+    ],
+)
+def test_what_an_engine_cannot_be_told_is_refused(engine: str, options: dict[str, str], target: str, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        instructed(engine, options, target, Policies(formality="formal", variety="BR"))

@@ -33,9 +33,7 @@ def instructed(name: str, options: Mapping[str, Any], target: str, policies: Pol
     if policies.formality:
         words: Mapping[str, str] = getattr(choose("translators", name), "FORMALITY", {})
         if policies.formality not in words:
-            able = ", ".join(
-                known for known in names("translators") if hasattr(choose("translators", known), "FORMALITY")
-            )
+            able = [known for known in names("translators") if hasattr(choose("translators", known), "FORMALITY")]
             what = f"the engine {name} cannot be told to be {policies.formality}"
             raise UserError(what, "policies: formality", f"leave it out, or take one of: {', '.join(able)}")
         wanted = words[policies.formality]

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from functools import cache
+from types import ModuleType
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -117,6 +119,11 @@ class Features(Protocol):
     def __getitem__(self, looked: Looked) -> np.ndarray: ...
 
 
+@cache
+def _family(name: str) -> ModuleType:
+    return choose("families", name)
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """How media become tensors. family: by name, worker processes import it themselves. pen: draws the marks that
@@ -126,6 +133,11 @@ class Look:
     settings: Any
     pen: Pen = USUAL_PEN
     features: Features | None = None
+
+    @property
+    def module(self) -> ModuleType:
+        """The family itself; looked for once, since looking reads a folder."""
+        return _family(self.family)
 
     def penned(self, media: Sequence[ImageRef | VideoRef]) -> list[ImageRef | VideoRef]:
         return [marks.penned(ref, self.pen) for ref in media]
@@ -204,7 +216,7 @@ class PackedBatches(torch.utils.data.Dataset[StepBatch]):
         """Views and pixels (or features) of the media of one sample of the encoded set."""
         if not self.encoded.shown[number, 0] and self.encoded.shown[number, 1] == self.encoded.shown[number, 2]:
             return [], []
-        sample, family = self.samples[int(self.encoded.rows[number])], choose("families", self.look.family)
+        sample, family = self.samples[int(self.encoded.rows[number])], self.look.module
         media = self.look.penned(list(shown_media(sample, self.encoded.shown[number].tolist())))
         with _naming(sample):
             views = views_of(media, family, self.look.settings)

@@ -147,8 +147,13 @@ class Materials:
         """Every picture that a stage shows, and how it is looked at beside those it is shown with."""
         look, samples = Look(self.start.family_name, settings, self.pen), self._samples(stage.mixture)
         encoded = self.encoded(stage)
+        seen = set()  # questions about one picture are many
         for row, shown in zip(encoded.rows.tolist(), encoded.shown.tolist(), strict=True):
-            media = look.penned(list(shown_media(samples[row], shown)))
+            shows = tuple(shown_media(samples[row], shown))
+            if shows in seen:
+                continue
+            seen.add(shows)
+            media = look.penned(shows)
             yield from zip(media, views_of(media, self.start.family, settings), strict=True)
 
 

@@ -7,6 +7,7 @@ underscore are not choices. A dotted name (``my_lab.engine``) loads a module out
 import importlib
 import pkgutil
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -21,6 +22,7 @@ def names(folder: str) -> list[str]:
     return sorted(module.name for module in modules if not module.name.startswith("_"))
 
 
+@cache  # of what was found: the folder is read once, not for every sample
 def choose(folder: str, name: str) -> ModuleType:
     """The module that answers to ``name``; raises ``UnknownName`` listing what there is."""
     if "." in name:

@@ -9,7 +9,8 @@ from olhar.core.errors import UserError
 from olhar.core.recipe import Training, TrainStage
 from olhar.stages import _costs
 from olhar.stages._lengths import Lengths
-from olhar.training.data import packs
+from olhar.training.data import draws, packs
+from olhar.training.data.layout import padding
 
 STEPS_TRIED = 8  # random steps whose packs are planned where a step draws samples, not packs
 
@@ -42,7 +43,7 @@ class Seen:
         if not len(kept.tokens):
             raise UserError("no sample fits into a pack", f"train.stages: {stage.name}", "raise max_tokens")
         if stage.unit == "packs":
-            planned = _planned(kept, capacity, tiles, stage)
+            planned = draws.planned(kept.tokens, kept.tiles, stage.packing, capacity, tiles)
             each = len(planned) / len(kept.tokens)  # packs a document
             total = None if kept.documents is None else max(1, round(kept.documents * each))
             per_step, fill = float(stage.batch), packs.fill(planned, kept.tokens, capacity)
@@ -86,18 +87,11 @@ class Seen:
             "overlong_share": self.overlong / documents if documents else 0.0,
             "packs": self.packs,
             "fill": self.fill if answers and self.stage.packing else None,
-            "padding": 0.0,  # a micro-batch is one row of documents, whatever their lengths
+            "padding": padding(self.micro.tokens) if answers else None,
             "tokens_a_step": round(self.step.tokens) if answers else None,
             "images_a_step": self.stage.batch if not answers else None,
             "tokens_a_micro_batch": round(self.micro.tokens) if answers else None,
         }
-
-
-def _planned(kept: Lengths, capacity: int, tiles: int | None, stage: TrainStage) -> packs.Packs:
-    if not stage.packing:
-        count = len(kept.tokens)
-        return packs.Packs(np.arange(count), np.arange(count + 1))
-    return packs.plan_packs(kept.tokens, capacity, kept.tiles, tiles)
 
 
 def _packs_of_a_step(

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from functools import cache
-from types import ModuleType
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -19,7 +17,7 @@ from olhar.core.types import USUAL_PEN, ImageRef, Pen, Sample, VideoRef
 from olhar.families import View, pixels_of, views_of
 from olhar.training.data.draws import draws
 from olhar.training.data.encode import EncodedSet
-from olhar.training.data.layout import Row, Segments, empty, lay_out
+from olhar.training.data.layout import Row, Segments, empty, lay_out, rounded
 from olhar.training.data.pieces import shown_media
 from olhar.training.data.shares import share_out
 
@@ -38,7 +36,7 @@ def moved(batch: Moved, change: Any) -> Moved:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One micro-batch: packs in one row without padding.
+    """One micro-batch: packs in one row, end to end.
 
     ids, positions (tokens,) int64: positions restart with every document, questions continue after what they share.
     predictors, targets (labelled,) int64: index of the predicting token, and the id it must predict; weights
@@ -107,21 +105,14 @@ def collate(
     numbers = (row.predictors, row.targets, row.weights)
     tensors = [torch.from_numpy(array) for array in (row.ids, row.positions, *numbers)]
     ids, positions, predictors, targets, weights = tensors
-    tokens = len(row.ids) if row.samples else 0
-    return Batch(
-        ids, positions, row.segments, predictors, targets, weights, pixels, features, views, tokens, row.samples
-    )
+    shown = pixels, features, views
+    return Batch(ids, positions, row.segments, predictors, targets, weights, *shown, row.real, row.samples)
 
 
 class Features(Protocol):
     """Patch features of a picture that was looked at this way before: float16 (tiles, patches, width)."""
 
     def __getitem__(self, looked: Looked) -> np.ndarray: ...
-
-
-@cache
-def _family(name: str) -> ModuleType:
-    return choose("families", name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +124,6 @@ class Look:
     settings: Any
     pen: Pen = USUAL_PEN
     features: Features | None = None
-
-    @property
-    def module(self) -> ModuleType:
-        """The family itself; looked for once, since looking reads a folder."""
-        return _family(self.family)
 
     def penned(self, media: Sequence[ImageRef | VideoRef]) -> list[ImageRef | VideoRef]:
         return [marks.penned(ref, self.pen) for ref in media]
@@ -198,7 +184,7 @@ class PackedBatches(torch.utils.data.Dataset[StepBatch]):
     def _batch(self, packs: Sequence[np.ndarray]) -> Batch:
         if not packs:
             return collate(empty(self.pad))
-        row = lay_out(self.encoded, packs, self.stage.weighting)
+        row = rounded(lay_out(self.encoded, packs, self.stage.weighting), self.pad)
         views: list[View] = []
         arrays: list[np.ndarray] = []
         for number in row.shown:
@@ -216,7 +202,7 @@ class PackedBatches(torch.utils.data.Dataset[StepBatch]):
         """Views and pixels (or features) of the media of one sample of the encoded set."""
         if not self.encoded.shown[number, 0] and self.encoded.shown[number, 1] == self.encoded.shown[number, 2]:
             return [], []
-        sample, family = self.samples[int(self.encoded.rows[number])], self.look.module
+        sample, family = self.samples[int(self.encoded.rows[number])], choose("families", self.look.family)
         media = self.look.penned(list(shown_media(sample, self.encoded.shown[number].tolist())))
         with _naming(sample):
             views = views_of(media, family, self.look.settings)

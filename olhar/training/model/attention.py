@@ -1,4 +1,4 @@
-"""Attention inside a flat row of many documents: every token sees its own document only, and nothing is padded.
+"""Attention inside a flat row of many documents: every token sees its own document only.
 
 ``install`` puts it under the name ``olhar_packed`` into transformers' own classes; what they compute for one document
 alone, they then compute for each. Isolation as in Krell et al. 2021, arXiv:2107.02027, without a (tokens, tokens) mask.
@@ -25,7 +25,8 @@ FUSED = "sdpa"  # transformers' own default
 FIX = "train a language model with plain causal attention, such as Llama or Qwen2"
 SHORT = 96  # mean tokens of a segment below which a call for each costs more than padding like lengths together
 DENSE = 512  # longest document whose mask is written out, in tokens
-WASTE = 1.2  # padded tokens of a group of documents to real ones, at most
+ROUND = 4, 16  # documents of a group and their places are multiples of these, so that tensors come in few sizes
+WASTE = 1.2  # of a group of documents: its longest to its shortest, at most
 LAYERS = ("full_attention", "sliding_attention")  # what is known here of ``layer_types``
 UNKNOWN = ("softcap", "s_aux", "position_bias")  # what an attention may ask for and does not get here
 Heads: TypeAlias = torch.Tensor  # (1, heads, tokens, width of a head)
@@ -111,7 +112,7 @@ def _refuse(given: Mapping[str, Any], plan: "Plan") -> None:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Documents of like length, side by side, each padded at its end.
+    """Documents of like length, side by side, each padded at its end; perhaps some rows of padding alone.
 
     index: (rows, length) which token stands where, -1 for padding. mask: (rows, 1, length, length) bool, who sees
     whom; None: each all earlier ones, where no document has a shared prefix (padding comes after all that is real).
@@ -167,26 +168,28 @@ class Plan:
             rows[-1].append(number)
         return [self._group(numbers, sizes[numbers[0]], spans) for numbers in rows]
 
-    def _group(self, numbers: Sequence[int], length: int, spans: Sequence[tuple[int, int]]) -> Group:
-        index = np.full((len(numbers), length), -1)
-        for row, number in zip(index, numbers, strict=True):
+    def _group(self, numbers: Sequence[int], longest: int, spans: Sequence[tuple[int, int]]) -> Group:
+        count, length = (-(-size // step) * step for size, step in zip((len(numbers), longest), ROUND, strict=True))
+        index = np.full((count, length), -1)
+        for row, number in enumerate(numbers):
             start, end = spans[number]
-            row[: end - start] = np.arange(start, end)
+            index[row, : end - start] = np.arange(start, end)
         documents = [self.documents[number] for number in numbers]
         if all(last - first == 1 for first, last in documents):
             return Group(index, None)
-        return Group(index, np.stack([self._visible(*document, length) for document in documents])[:, None])
+        seen = np.broadcast_to(np.tri(length, dtype=bool), (count, length, length)).copy()
+        for visible, document in zip(seen, documents, strict=False):
+            self._limit(visible, *document)
+        return Group(index, seen[:, None])
 
-    def _visible(self, first: int, last: int, length: int) -> np.ndarray:
-        """Who sees whom in one document, (length, length) bool; padding sees what is before it."""
+    def _limit(self, seen: np.ndarray, first: int, last: int) -> None:
+        """Takes from (length, length) bool, each all before it, what the segments of one document do not see."""
         origin = self.starts[first]
-        seen = np.tril(np.ones((length, length), dtype=bool))
         for number in range(first, last):
             start, end = self.starts[number] - origin, self.ends[number] - origin
             begin, stop = self.prefix[number] - origin
             seen[start:end, :start] = False
             seen[start:end, begin:stop] = True
-        return seen
 
 
 def _in_groups(query: Heads, key: Heads, value: Heads, plan: Plan, options: Mapping[str, Any]) -> torch.Tensor:

@@ -19,7 +19,7 @@ from olhar.core.types import ImageRef, Pen, Sample, Turn
 from olhar.families import pixels_of
 from olhar.training.data.batches import Batch, Look, PackedBatches, Share, StepBatch, collate
 from olhar.training.data.encode import EncodedSet
-from olhar.training.data.layout import Row, empty, lay_out
+from olhar.training.data.layout import ROUND, Row, empty, lay_out, rounded
 
 DOCUMENT = st.tuples(st.integers(0, 3), st.lists(st.integers(1, 4), min_size=1, max_size=3))  # prefix, questions
 PACKS = st.lists(st.lists(DOCUMENT, min_size=1, max_size=3), min_size=1, max_size=3)
@@ -94,6 +94,20 @@ def test_segments_lie_in_their_packs(by_hand: Any, packs: Any) -> None:
     for (start, end), (a, b) in zip(pairwise(bounds), row.segments.prefix, strict=True):
         assert start <= end and (a <= b <= start or a == b == 0)
         assert np.searchsorted(edges, start, "right") == np.searchsorted(edges, a, "right") or a == b
+
+
+@settings(deadline=None)
+@given(packs=PACKS)
+def test_a_rounded_row_ends_in_padding_that_is_alone(by_hand: Any, packs: Any) -> None:
+    _, row = laid(by_hand, packs)
+    full, real = rounded(row, pad=7), len(row.ids)
+    assert len(full.ids) % ROUND == 0 and len(full.ids) - real < ROUND and full.real == real
+    assert full.ids[:real].tolist() == row.ids.tolist() and set(full.ids[real:]) <= {7}
+    mask = visible(full)
+    assert (mask[:real, :real] == visible(row)).all()
+    assert not mask[:real, real:].any() and not mask[real:, :real].any()
+    assert full.predictors is row.predictors and full.segments.packs[-1] == full.segments.bounds[-1] == len(full.ids)
+    assert len(full.positions) == len(full.ids) and len(full.segments.prefix) == len(full.segments.bounds) - 1
 
 
 def test_questions_continue_after_what_they_share(by_hand: Any, whole: Any) -> None:
@@ -212,8 +226,13 @@ def texts(step: StepBatch) -> list[tuple[int, ...]]:
         tuple(batch.ids[start:end].tolist())
         for batch in step.parts
         if batch.tokens
-        for start, end in pairwise(batch.segments.bounds)
+        for start, end in pairwise(real_bounds(batch))
     ]
+
+
+def real_bounds(batch: Batch) -> list[int]:
+    """Bounds of the segments before the padding."""
+    return [bound for bound in batch.segments.bounds.tolist() if bound <= batch.tokens]
 
 
 def test_a_step_is_the_same_whenever_it_is_asked_for_and_in_any_process(bench: Any, stage: Any) -> None:
@@ -246,7 +265,7 @@ def ordered(batches: PackedBatches, step: int) -> list[np.ndarray]:
 def test_one_micro_batch_holds_samples_of_like_length_where_nothing_is_packed(bench: Any, stage: Any) -> None:
     batches = packed(bench, bench.encoded(share=False), stage(batch=8, packing=False, micro_batch=2))
     for step in steps(batches):
-        lengths = [np.diff(batch.segments.bounds).tolist() for batch in step.parts]
+        lengths = [np.diff(real_bounds(batch)).tolist() for batch in step.parts]
         assert [len(found) for found in lengths] == [2] * 4
         taken = [length for part in lengths for length in part]
         assert taken == sorted(taken, reverse=True)

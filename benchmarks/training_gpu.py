@@ -152,6 +152,7 @@ def ours(case: Case, given: argparse.Namespace) -> dict[str, float | None]:
     from olhar.training.model.optimizers import freeze_all_but, groups
     from olhar.training.model.prepare import prepare
     from olhar.training.processes.team import Team
+    from olhar.training.records import Meter
 
     device, half = "cpu" if given.cpu else "cuda", _towers.HALF
     model, side, patch = built(case, device), case.vision["image_size"], case.vision["patch_size"]
@@ -165,7 +166,7 @@ def ours(case: Case, given: argparse.Namespace) -> dict[str, float | None]:
     trained = groups(learner, {role: [f"model.{name}" for name in of] for role, of in ready.roles.items()}, stage)
     freeze_all_but(learner, trained)
     steps, clock = Steps(case, given.packs, given.capacity), Clock(case, given)
-    precision, meter = "fp32" if given.cpu else "bf16", loop.Meter(lambda: (0.0, 0.0))
+    precision, meter = "fp32" if given.cpu else "bf16", Meter(lambda: (0.0, 0.0))
     with tempfile.TemporaryDirectory() as folder:
         named: Any = (stage, learner, trained, steps, Path(folder), {}, 0, precision, 10**6, meter, 10**6, 30)
         lines = loop.steps(loop.Job(*named, Team(device=device)))

@@ -145,6 +145,7 @@ def ours(folder: Path, cached: bool = False) -> Epoch:
     from olhar.training.model.objectives import AnswerLearner
     from olhar.training.model.optimizers import freeze_all_but, groups
     from olhar.training.model.prepare import prepare as prepared
+    from olhar.training.records import Meter
 
     bench = Bench(folder, cached)
     ready = prepared(bench.model, bench.family, bench.stage)
@@ -152,7 +153,7 @@ def ours(folder: Path, cached: bool = False) -> Epoch:
     trained = groups(learner, {role: [f"model.{name}" for name in of] for role, of in ready.roles.items()}, bench.stage)
     freeze_all_but(learner, trained)
     run = Path(tempfile.mkdtemp(dir=folder))
-    meter = loop.Meter(lambda: (0.0, 0.0))
+    meter = Meter(lambda: (0.0, 0.0))
     job = loop.Job(
         bench.stage, learner, trained, bench.batches, run, {}, 0, "fp32", 10**6, meter, len(bench.batches), 30
     )

@@ -1,6 +1,5 @@
 """What all commands share: the app, options of the same meaning, and bringing stages to their end."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +8,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from olhar.core import recipe as recipes
+from olhar.core.environment import beside_the_first
 from olhar.core.store import RunFolder
 
 
@@ -53,7 +53,7 @@ def walk_recipe(
     run = RunFolder(runs / read.name)
     live = Live(Console(stderr=True, highlight=False) if as_json else console)
     walk(read, run, live.track, live.say, stages, redo, live.progress)
-    if int(os.environ.get("RANK", "0")):  # of torchrun: the first process tells what came of it
+    if beside_the_first():
         raise typer.Exit
     return run
 

@@ -30,6 +30,11 @@ def facts() -> dict[str, str]:
     }
 
 
+def beside_the_first() -> bool:
+    """Whether torchrun started this process as a further one: the first watches, writes and tells."""
+    return int(os.environ.get("RANK", "0")) > 0
+
+
 def processor() -> str:
     """The processor's own name, where the system tells it."""
     try:

@@ -36,7 +36,7 @@ class Reckoning:
 
     def lengths(self, stage: TrainStage) -> Lengths:
         """The lengths of a stage's mixture as the stage would write them."""
-        name, variant = spoken(self.training, stage)
+        name, variant = self.training.spoken(stage)
         key = repr((stage.mixture, name, variant, stage.image))
         if key not in self.mixtures:
             mixture = self._mixture(stage.mixture)
@@ -54,13 +54,6 @@ class Reckoning:
 
     def _mixture(self, name: str) -> Mixture:
         return next(mixture for mixture in self.recipe.mix if mixture.name == name)
-
-
-def spoken(training: Training, stage: TrainStage) -> tuple[str, str | None]:
-    """(prompt, variant) of a stage; a prompt of its own comes without the recipe's variant."""
-    if stage.prompt is not None:
-        return stage.prompt, stage.variant
-    return training.prompt, stage.variant if stage.variant is not None else training.variant
 
 
 def describe(recipe: Recipe, runs: Path = Path("runs")) -> dict[str, Any]:
@@ -148,17 +141,12 @@ def _kept(training: Training) -> int:
     return training.keep + 1 + (training.best is not None)
 
 
-def cached(training: Training, stage: TrainStage) -> bool:
-    """Whether a stage reads what its tower saw from disk."""
-    return training.cache_features and "vision" not in stage.trains and stage.objective == "answers"
-
-
 def _memory(
     training: Training, counts: Counts, learns: Mapping[str, _costs.Learns], stage: TrainStage, seen: Seen
 ) -> dict[str, Any]:
     half = training.precision != "fp32" and (training.hardware is not None or training.precision == "bf16")
     machine = _costs.Machine(_costs.processes(training), training.sharding == "shard", half)
-    micro = seen.micro.spared() if cached(training, stage) else seen.micro
+    micro = seen.micro.spared() if training.caches(stage) else seen.micro
     lines = {what: round(size) for what, size in _costs.memory(counts, learns, micro, stage, machine).items()}
     total, room = sum(lines.values()), training.hardware.memory_gib * 2**30 if training.hardware else None
     return {
@@ -176,7 +164,7 @@ def _cost(
     if seen.steps is None:
         return {"flops": None, "flops_total": None, "hours": None, "energy_kwh": None, "tokens": None}
     work = seen.step.times(seen.steps)
-    work = work.spared() if cached(training, stage) else work
+    work = work.spared() if training.caches(stage) else work
     parts = _costs.operations(counts, learns, work, stage.gradient_checkpointing, stage.objective == "answers")
     return {"flops": parts, "tokens": round(work.tokens)} | _spent(sum(parts.values()), training)
 
@@ -190,7 +178,7 @@ def _spent(operations: float, training: Training) -> dict[str, Any]:
 def _features(reckoning: Reckoning, runs: Path) -> dict[str, Any] | None:
     """What the cache of a frozen tower's features takes: bytes on disk, and one look at every picture."""
     training, counts = reckoning.training, reckoning.sized.counts
-    stages = [stage for stage in training.stages if cached(training, stage)]
+    stages = [stage for stage in training.stages if training.caches(stage)]
     if not stages:
         return None
     tiles: dict[tuple[str, str], float | None] = {}

@@ -1,6 +1,5 @@
 """Walking the stages: skip what is finished, continue what was interrupted, refuse what does not fit."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterable
 from types import ModuleType
@@ -8,6 +7,7 @@ from typing import Any
 
 from olhar import __version__
 from olhar.core.choices import choose
+from olhar.core.environment import beside_the_first
 from olhar.core.errors import StageError
 from olhar.core.recipe import Recipe
 from olhar.core.store import RunFolder, StageFolder, Stopwatch, digest
@@ -38,7 +38,7 @@ def walk(
     Of several processes that torchrun started, the first one walks; the others come to train with it.
     """
     names = _with_needs(recipe, stages)
-    if int(os.environ.get("RANK", "0")):
+    if beside_the_first():
         _join(recipe, run, names, redo)
         return
     with run.locked():

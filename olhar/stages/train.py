@@ -5,12 +5,12 @@ fit), one folder a training stage (checkpoints, ``steps.jsonl``), ``model/`` as 
 adapters were trained also ``adapter/`` as PEFT loads it, and ``report.html`` with the curves.
 """
 
-import os
 import shutil
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from olhar import __version__
+from olhar.core.environment import beside_the_first
 from olhar.core.recipe import Recipe
 from olhar.core.store import RunFolder, digest, digest_path
 from olhar.stages import Context, _start
@@ -51,7 +51,7 @@ def run(context: Context) -> dict[str, Any]:
     from olhar.training import session, telling  # torch only now: plan and help stay quick
 
     work = session.Work(context.recipe, context.run.path, context.folder, partial(_opened, context.recipe, context.run))
-    if int(os.environ.get("RANK", "0")):  # of torchrun: the first process watches and writes
+    if beside_the_first():
         session.train(work, telling.UNTOLD)
         return {}
     watch, counts = Watch(context), None

@@ -32,11 +32,6 @@ class Counted:
     co2: bool = False
 
 
-def joules_per_token(kwh: float, tokens: float) -> float | None:
-    """Energy of one real token; None where nothing was counted."""
-    return kwh * JOULES / tokens if kwh > 0 and tokens > 0 else None
-
-
 def counted_in(ledger: Path) -> Counted:
     """How the energy of a run was counted, over all its processes: as the weakest of them.
 

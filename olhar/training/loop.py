@@ -18,10 +18,8 @@ from olhar.training.model.optimizers import Group, optimizers
 from olhar.training.processes import checkpoints, sharding
 from olhar.training.processes.state import load_state_by_name, load_weights, state_by_name, trained_weights
 from olhar.training.processes.team import Team
-from olhar.training.records import COUNTERS, RECORDS, Meter, memory_gib, read_records, recording
+from olhar.training.records import COUNTERS, Meter, memory_gib, read_records, recording
 from olhar.training.schedule import set_rates, share_of_peak
-
-__all__ = ["COUNTERS", "RECORDS", "Interrupted", "Job", "Meter", "read_records", "steps"]
 
 NAMED = 8  # samples of a bad step that are named
 

@@ -1,7 +1,7 @@
 """What a stage learns from: its samples in tokens, packs of them, the batches of every step, and how many steps."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class Materials:
-    """Makes the material of every stage; what is costly to make is kept in ``folder``."""
+    """Makes the material of every stage; what is costly to make is kept in ``folder``, and found again here."""
 
     recipe: Recipe
     training: Training
@@ -51,6 +51,8 @@ class Materials:
     folder: Path
     team: Team
     track: Track
+    _encoded: dict[Path, EncodedSet] = field(default_factory=dict)
+    _seen: dict[str, FeatureCache] = field(default_factory=dict)
 
     @property
     def pen(self) -> Pen:
@@ -63,7 +65,7 @@ class Materials:
         if stage.objective == "patches":
             return self._patches(stage, samples)
         encoded = self.encoded(stage)
-        features = self._features(number, model, precision) if self._cached(stage) else None
+        features = self._features(number, model, precision) if self.training.caches(stage) else None
         settings = self.settings(stage)
         look = Look(self.start.family_name, settings, self.pen, features)
         batches = PackedBatches(
@@ -103,39 +105,47 @@ class Materials:
         return SampleFile(self.run / "mix" / f"{mixture}.jsonl", self.run)
 
     def _encoder(self, stage: TrainStage) -> Encoder:
-        name, variant = spoken(self.training, stage)
+        name, variant = self.training.spoken(stage)
         tokenizer = with_placeholder(self.start.tokenizer)
         return Encoder(prompt(name), variant, tokenizer, self.start.family, self.settings(stage))
 
     def _tokens(self, stage: TrainStage) -> Path:
         """Where a stage's tokens are: stages that see a mixture alike share them."""
-        said = [spoken(self.training, stage), stage.image, self.training.tokens_of(stage)]
+        said = [self.training.spoken(stage), stage.image, self.training.tokens_of(stage)]
         return self.folder / f"tokens-{stage.mixture}-{digest(said)[:8]}"
 
     def encoded(self, stage: TrainStage) -> EncodedSet:
         """The stage's samples in tokens; process 0 makes them, the others find them."""
-        return self.team.in_turn(
-            lambda: encode.encode_set(
-                self._samples(stage.mixture),
-                self._encoder(stage),
-                self.training.tokens_of(stage),
-                self.training.overlong,
-                self.training.isolate_questions,
-                self._tokens(stage),
-                max(self.training.workers + 1, self.training.processes),
-                self.track,
-                self.training.max_tiles,
-            )
-        )
+        folder = self._tokens(stage)
+        if folder not in self._encoded:
+            self._encoded[folder] = self.team.in_turn(lambda: self._encode(stage, folder))
+        return self._encoded[folder]
 
-    def _cached(self, stage: TrainStage) -> bool:
-        return self.training.cache_features and "vision" not in stage.trains and stage.objective == "answers"
+    def _encode(self, stage: TrainStage, folder: Path) -> EncodedSet:
+        return encode.encode_set(
+            self._samples(stage.mixture),
+            self._encoder(stage),
+            self.training.tokens_of(stage),
+            self.training.overlong,
+            self.training.isolate_questions,
+            folder,
+            max(self.training.workers + 1, self.training.processes),
+            self.track,
+            self.training.max_tiles,
+        )
 
     def _features(self, number: int, model: Any, precision: str) -> FeatureCache:
         """What the frozen tower sees in all pictures from here on, looked at once for all stages that look alike."""
-        like = self.settings(self.training.stages[number])
-        alike = [stage for stage in self.training.stages if self._cached(stage) and self.settings(stage) == like]
-        folders = {self._tokens(stage): stage for stage in alike}
+        stages, like = self.training.stages, self.settings(self.training.stages[number])
+        changed = sum("vision" in stage.trains for stage in stages[:number])  # stages that the tower learned in
+        said = repr((like, changed))
+        if said not in self._seen:
+            self._seen[said] = self._look(like, model, precision)
+        return self._seen[said]
+
+    def _look(self, like: Any, model: Any, precision: str) -> FeatureCache:
+        caching = [stage for stage in self.training.stages if self.training.caches(stage)]
+        folders = {self._tokens(stage): stage for stage in caching if self.settings(stage) == like}
         looked = [pair for stage in folders.values() for pair in self._looked(stage, like)]
         workers = max(self.training.workers + 1, self.training.processes)  # this process only waits meanwhile
         family, folder = self.start.family_name, self.folder
@@ -147,16 +157,7 @@ class Materials:
         """Every picture that a stage shows, and how it is looked at beside those it is shown with."""
         look, samples = Look(self.start.family_name, settings, self.pen), self._samples(stage.mixture)
         encoded = self.encoded(stage)
-        seen = set()  # questions about one picture are many
-        for row, shown in zip(encoded.rows.tolist(), encoded.shown.tolist(), strict=True):
-            shows = tuple(shown_media(samples[row], shown))
-            if shows in seen:
-                continue
-            seen.add(shows)
-            media = look.penned(shows)
+        first = encoded.groups[:-1]  # a document's samples show the same
+        for row, shown in zip(encoded.rows[first].tolist(), encoded.shown[first].tolist(), strict=True):
+            media = look.penned(tuple(shown_media(samples[row], shown)))
             yield from zip(media, views_of(media, self.start.family, settings), strict=True)
-
-
-def spoken(training: Training, stage: TrainStage) -> tuple[str, str | None]:
-    """The prompt of a stage and its variant."""
-    return (stage.prompt, stage.variant) if stage.prompt else (training.prompt, stage.variant or training.variant)

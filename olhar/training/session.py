@@ -15,7 +15,7 @@ from olhar.families import Spoken
 from olhar.training import loop
 from olhar.training.data.feeding import lost_worker
 from olhar.training.energy import Counted, EnergyMeter
-from olhar.training.material import Material, Materials, spoken
+from olhar.training.material import Material, Materials
 from olhar.training.model.kernels import apply_liger
 from olhar.training.model.objectives import AnswerLearner, PatchLearner
 from olhar.training.model.optimizers import freeze_all_but, groups
@@ -84,7 +84,8 @@ def _session(work: Work, team: Team, told: Told) -> "_Session":
     torch.set_num_threads(work.recipe.train.threads)
     found = team.in_turn(work.open)
     start = team.in_turn(lambda: opened(work.recipe, found.source, work.run, work.folder))
-    return _Session(work, found, work.recipe.train, start, start.model(), team, told)
+    materials = Materials(work.recipe, work.recipe.train, start, work.run, work.folder, team, told.track)
+    return _Session(work, found, work.recipe.train, start, materials, start.model(), team, told)
 
 
 @dataclass(slots=True)
@@ -93,6 +94,7 @@ class _Session:
     found: Opened
     training: Training
     start: Start
+    materials: Materials
     model: Any
     team: Team
     told: Told
@@ -103,16 +105,16 @@ class _Session:
         return precision(self.training.precision, self.team.device)
 
     @property
-    def materials(self) -> Materials:
-        work = self.work
-        return Materials(work.recipe, self.training, self.start, work.run, work.folder, self.team, self.told.track)
+    def in_half(self) -> bool:
+        """Whether what does not train is kept in 16 bits: on a processor bf16 is computed with, but not kept."""
+        return self.precision == "bf16" and self.team.device.type == "cuda"
 
     def all_stages(self) -> Trained:
         """Every stage in order; then what came out."""
         ledger = self.work.folder / "energy.jsonl"
         with EnergyMeter(self.training.country, ledger) if self.team.leads else nullcontext() as energy:
             counted = [self.stage(number, stage, energy) for number, stage in enumerate(self.training.stages)]
-        if self.precision == "bf16" and self.team.device.type == "cuda":
+        if self.in_half:
             self.model.to(torch.bfloat16)  # as checkpoints are published; what trained was float32
         records = [line for number in range(len(counted)) for line in read_records(self.stage_folder(number))]
         return Trained(self.published(self.training.stages[-1]), records, self._counts(counted, energy))
@@ -128,7 +130,7 @@ class _Session:
 
     def published(self, stage: TrainStage) -> Published:
         """The model as it stands, with how a stage spoke to it and showed it pictures."""
-        start, materials, (prompt, variant) = self.start, self.materials, spoken(self.training, stage)
+        start, materials, (prompt, variant) = self.start, self.materials, self.training.spoken(stage)
         said, settings = Spoken(prompt, variant, self.work.recipe.language), materials.settings(stage)
         return Published(self.model, start.tokenizer, start.family_name, settings, said, materials.pen)
 
@@ -141,7 +143,7 @@ class _Session:
         meter = Meter(energy.read, energy.recent) if energy else Meter(lambda: (0.0, 0.0))
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(self.work.recipe.seed + number)
-        if self.precision == "bf16" and self.team.device.type == "cuda":
+        if self.in_half:
             keep_in_half(self.model, self.start.family, self.training.stages[number:])
         ready = prepare(self.model, self.start.family, stage, self.start.new_rows, self.training.sharding)
         if self.found.adapter and number == 0:

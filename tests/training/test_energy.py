@@ -11,7 +11,7 @@ import pytest
 
 from olhar.reports.scores import amount, significant
 from olhar.training import energy
-from olhar.training.energy import Counted, EnergyMeter, counted_in, joules_per_token
+from olhar.training.energy import Counted, EnergyMeter, counted_in
 
 LOGS = Path(__file__).parents[1] / "golden" / "vitucano_logs" / "emissions-1b5-v1.csv"
 
@@ -195,11 +195,6 @@ def test_a_reading_for_every_step_is_taken_now_and_then(tracked: None, monkeypat
         for now in (0.0, 5.0, 14.0, 16.0, 20.0):  # noqa: B007 the clock reads it
             readings.append(meter.recent()[0])
     assert readings == [0.25, 0.25, 0.25, 0.5, 0.5]
-
-
-def test_energy_of_a_token() -> None:
-    assert joules_per_token(1.0, 3_600_000) == 1.0
-    assert joules_per_token(0.0, 100) is None and joules_per_token(1.0, 0) is None
 
 
 def test_vitucanos_two_trainings_add_up() -> None:

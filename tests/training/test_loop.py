@@ -23,6 +23,7 @@ from olhar.training.data.batches import Look, PackedBatches, StepBatch
 from olhar.training.model.objectives import AnswerLearner
 from olhar.training.model.optimizers import freeze_all_but, groups
 from olhar.training.processes import checkpoints
+from olhar.training.records import RECORDS, Meter, read_records
 
 MAKE = Callable[..., TrainStage]
 TIMES = ("tokens_per_second", "seconds", "memory_gib")  # what differs between two runs of the same steps
@@ -92,7 +93,7 @@ def toy_job(folder: Path, stage: TrainStage, **changes: Any) -> loop.Job:
     learner = Toy()
     trained = groups(learner, {"language": [name for name, _ in learner.named_parameters()]}, stage)
     folder.mkdir(exist_ok=True)
-    meter = loop.Meter(spending())
+    meter = Meter(spending())
     job = loop.Job(stage, learner, trained, Numbers(), folder, "me", 0, "fp32", 10**6, meter, STEPS, 2)
     for name, value in changes.items():
         setattr(job, name, value)
@@ -102,7 +103,7 @@ def toy_job(folder: Path, stage: TrainStage, **changes: Any) -> loop.Job:
 def finished(job: loop.Job) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
     """Train to the end: weights, and the records without what the clock says."""
     lines = list(loop.steps(job))
-    assert lines == loop.read_records(job.folder)
+    assert lines == read_records(job.folder)
     return dict(job.learner.state_dict()), [untimed(line) for line in lines]
 
 
@@ -142,14 +143,14 @@ def test_a_model_killed_twice_ends_as_if_it_never_was(bench: Any, tmp_path: Path
         freeze_all_but(learner, trained)
         batches = PackedBatches(encoded, bench.samples, asked, Look("internvl", bench.settings), capacity=160)
         (tmp_path / name).mkdir(exist_ok=True)
-        meter = loop.Meter(lambda: (0.0, 0.0))
+        meter = Meter(lambda: (0.0, 0.0))
         return loop.Job(asked, learner, trained, batches, tmp_path / name, "me", 0, "fp32", -1, meter, 6, 2)
 
     expected = finished(job("whole"))
     killed_after(replace(job("killed"), checkpoint_seconds=10**6), 1)
     killed_after(job("killed"), 3)
     shutil.rmtree(tmp_path / "killed" / "checkpoint-00000003")
-    with open(tmp_path / "killed" / loop.RECORDS, "a", encoding="utf-8") as log:
+    with open(tmp_path / "killed" / RECORDS, "a", encoding="utf-8") as log:
         log.write('{"stage": "s", "step": 4, "lo')
     weights, records = finished(job("killed"))
     assert same(weights, expected[0]) and records == expected[1]
@@ -175,7 +176,7 @@ def test_workers_change_nothing(toy: Callable[..., loop.Job]) -> None:
 def test_a_kill_before_the_first_checkpoint_begins_again(toy: Callable[..., loop.Job]) -> None:
     expected = finished(toy("whole"))
     killed_after(toy("killed"), 3)
-    assert loop.read_records(toy("killed").folder)
+    assert read_records(toy("killed").folder)
     weights, records = finished(toy("killed"))
     assert same(weights, expected[0]) and records == expected[1]
 
@@ -214,13 +215,13 @@ def test_counters_go_on_over_kills(toy: Callable[..., loop.Job]) -> None:
     finished(job)
     assert job.counters["tokens"] == 8 * 3
     assert (job.counters["energy_kwh"], job.counters["co2_g"]) == (1.0, 200.0)
-    seconds = [line["seconds"] for line in loop.read_records(job.folder)]
+    seconds = [line["seconds"] for line in read_records(job.folder)]
     assert seconds == sorted(seconds) and job.counters["cpu_seconds"] > 0
 
 
 def test_the_energy_so_far_is_told_with_every_step(toy: Callable[..., loop.Job]) -> None:
     killed_after(toy("k", checkpoint_seconds=-1), 5)
-    job = toy("k", meter=loop.Meter(spending(), recent=lambda: (2.25, 340.0)))
+    job = toy("k", meter=Meter(spending(), recent=lambda: (2.25, 340.0)))
     lines = list(loop.steps(job))
     assert [line.get("energy_kwh") for line in lines] == [None] * 5 + [0.75] * 3
     assert lines[-1]["co2_g"] == 140.0 and job.counters["energy_kwh"] == 1.0
@@ -288,11 +289,11 @@ def test_another_recipes_folder_is_refused(toy: Callable[..., loop.Job]) -> None
 
 
 def test_the_log_of_a_stage_is_read_without_a_line_cut_short(tmp_path: Path) -> None:
-    assert loop.read_records(tmp_path) == []
-    (tmp_path / loop.RECORDS).write_text('{"step": 1}\n{"step": 2}\n{"st', encoding="utf-8")
-    assert [line["step"] for line in loop.read_records(tmp_path)] == [1, 2]
-    (tmp_path / loop.RECORDS).write_text('{"step": 1}\n{"step": 2}', encoding="utf-8")
-    assert [line["step"] for line in loop.read_records(tmp_path)] == [1]
+    assert read_records(tmp_path) == []
+    (tmp_path / RECORDS).write_text('{"step": 1}\n{"step": 2}\n{"st', encoding="utf-8")
+    assert [line["step"] for line in read_records(tmp_path)] == [1, 2]
+    (tmp_path / RECORDS).write_text('{"step": 1}\n{"step": 2}', encoding="utf-8")
+    assert [line["step"] for line in read_records(tmp_path)] == [1]
 
 
 @pytest.fixture(autouse=True)
@@ -305,7 +306,7 @@ def same_generators() -> Iterator[None]:
 
 def test_records_are_plain_json(toy: Callable[..., loop.Job]) -> None:
     finished(toy())
-    for line in (toy().folder / loop.RECORDS).read_text(encoding="utf-8").splitlines():
+    for line in (toy().folder / RECORDS).read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         assert row["stage"] == "s" and math.isfinite(row["loss"]) and row["extra"] == 1.0
 

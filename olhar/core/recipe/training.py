@@ -179,3 +179,13 @@ class Training(Part):
     def tokens_of(self, stage: TrainStage) -> int:
         """The length of a stage's packs."""
         return stage.max_tokens or self.max_tokens
+
+    def spoken(self, stage: TrainStage) -> tuple[str, str | None]:
+        """The prompt of a stage and its variant; a prompt of its own comes without the recipe's variant."""
+        if stage.prompt is not None:
+            return stage.prompt, stage.variant
+        return self.prompt, self.variant if stage.variant is None else stage.variant
+
+    def caches(self, stage: TrainStage) -> bool:
+        """Whether a stage reads what its frozen tower sees from disk."""
+        return self.cache_features and "vision" not in stage.trains and stage.objective == "answers"

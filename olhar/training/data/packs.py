@@ -208,9 +208,3 @@ class Order:
         chosen = random.permutation(len(sizes))
         before = np.cumsum(sizes[chosen]) - sizes[chosen]
         return np.repeat(starts[chosen] - before, sizes[chosen]) + np.arange(self.things)
-
-
-def pack_order(packs: int, batch: int, steps: int, seed: int) -> np.ndarray:
-    """``Order`` written out for all steps: (steps, batch) int64."""
-    order = Order(packs, batch, steps, seed)
-    return np.stack([order[step] for step in range(steps)])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from olhar.core.errors import UserError
-from olhar.training.data.packs import Order, fill, pack_order, plan_packs, steps_of
+from olhar.training.data.packs import Order, fill, plan_packs, steps_of
 
 CAPACITY = 60
 SIZED = st.lists(st.tuples(st.integers(1, CAPACITY), st.integers(0, 6)), max_size=150)
@@ -92,6 +92,12 @@ def test_a_document_longer_than_a_pack_is_told_not_cut() -> None:
 def test_fill_counts_what_holds_a_token() -> None:
     assert fill([[0, 1], [2]], [3, 4, 8], 10) == pytest.approx(0.75)
     assert fill([], [], 10) == 0.0
+
+
+def pack_order(packs: int, batch: int, steps: int, seed: int) -> np.ndarray:
+    """``Order`` written out for all steps: (steps, batch)."""
+    order = Order(packs, batch, steps, seed)
+    return np.stack([order[step] for step in range(steps)])
 
 
 @pytest.mark.parametrize(("things", "batch", "steps"), [(7, 2, 14), (5, 5, 4), (3, 8, 5), (10, 3, 2), (1, 4, 3)])

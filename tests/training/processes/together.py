@@ -20,6 +20,7 @@ from olhar.training import loop
 from olhar.training.model.objectives import AnswerLearner
 from olhar.training.model.optimizers import freeze_all_but, groups
 from olhar.training.processes.team import Team, assembled
+from olhar.training.records import Meter
 
 JUDGED = "at once"  # the kind that process 0 judges on the way
 
@@ -38,7 +39,7 @@ def job_of(case: dict[str, Any], team: Team, kind: str, sharding: str, folder: P
     freeze_all_but(learner, trained)
     folder.mkdir(parents=True, exist_ok=True)
     batches = case["batches"][kind][team.size][team.rank]
-    meter, total = loop.Meter(lambda: (0.0, 0.0)), case["total"]
+    meter, total = Meter(lambda: (0.0, 0.0)), case["total"]
     job = loop.Job(
         stage, learner, trained, batches, folder, "me", 0, "fp32", seconds, meter, total, 2, team, sharding=sharding
     )

@@ -24,12 +24,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from _results import record
 from safetensors.torch import load_file
 
 from olhar.core import recipe as recipes
-from olhar.core.environment import facts
 
-RESULTS = Path(__file__).with_name("results") / "kill_and_resume.jsonl"
 PEER = Path(__file__).with_name("trainer_resume.py")
 BEFORE = ("ingest", "translate", "check", "mix")  # stages that training reads
 LOOK = 0.002  # seconds between two looks at a running process
@@ -242,12 +241,9 @@ def main() -> None:
         results = [ours(arguments, Path(folder))] if arguments.recipe else []
         results += [peer(Path(folder))] if arguments.peer else []
     for result in results:
-        result["machine"] = facts()
         print(json.dumps(result, indent=1))
         if not arguments.trial:
-            RESULTS.parent.mkdir(exist_ok=True)
-            with open(RESULTS, "a", encoding="utf-8") as lines:
-                lines.write(json.dumps(result) + "\n")
+            record(__file__, result)
 
 
 if __name__ == "__main__":

@@ -18,15 +18,13 @@ import time
 import tracemalloc
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _results import record
 
-from olhar.core.environment import facts
 from olhar.training.data.packs import plan_packs
 
-RESULTS = Path(__file__).with_name("results") / "packing.jsonl"
 TILE = 256
 Way = Callable[[np.ndarray, np.ndarray], int]
 
@@ -39,6 +37,16 @@ def mixture(documents: int) -> tuple[np.ndarray, np.ndarray]:
     return text + tiles * TILE, tiles
 
 
+def first_fit(free: list[int] | deque[int], length: int, capacity: int) -> bool:
+    """Put a document into the first pack that holds it; whether a new pack was opened."""
+    for place, room in enumerate(free):
+        if room >= length:
+            free[place] -= length
+            return False
+    free.append(capacity - length)
+    return True
+
+
 def chunks(rows: int, capacity: int) -> Way:
     """First fit, for as many documents at a time as would fill ``rows`` packs; returns how many packs there are."""
 
@@ -48,12 +56,7 @@ def chunks(rows: int, capacity: int) -> Way:
             if taken + length > rows * capacity:
                 made, taken, free = made + len(free), 0, []
             taken += length
-            for place, room in enumerate(free):
-                if room >= length:
-                    free[place] -= length
-                    break
-            else:
-                free.append(capacity - length)
+            first_fit(free, length, capacity)
         return made + len(free)
 
     return packs
@@ -65,13 +68,7 @@ def open_packs(rows: int, capacity: int) -> Way:
     def packs(lengths: np.ndarray, tiles: np.ndarray) -> int:
         made, free = 0, deque[int](maxlen=rows)
         for length in lengths.tolist():
-            for place, room in enumerate(free):
-                if room >= length:
-                    free[place] -= length
-                    break
-            else:
-                free.append(capacity - length)
-                made += 1
+            made += first_fit(free, length, capacity)
         return made
 
     return packs
@@ -113,7 +110,6 @@ def measured(name: str, lengths: np.ndarray, tiles: np.ndarray, rounds: int) -> 
         **filled,
         "seconds": round(statistics.median(seconds), 3),
         "memory_mib": round(peak / 2**20, 1),
-        "machine": facts(),
     }
 
 
@@ -127,10 +123,8 @@ def main() -> None:
     for name in WAYS:
         result = measured(name, lengths, tiles, arguments.rounds)
         if arguments.record:
-            RESULTS.parent.mkdir(exist_ok=True)
-            with open(RESULTS, "a", encoding="utf-8") as lines:
-                lines.write(json.dumps(result) + "\n")
-        print(json.dumps({key: value for key, value in result.items() if key != "machine"}))
+            record(__file__, result)
+        print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from _results import record
 from PIL import Image
 
-from olhar.core.environment import facts
 from olhar.core.recipe import LanguageModelShape, ModelParts, TowerShape, TrainStage
 from olhar.core.samples import SampleFile, writing_samples
 from olhar.core.types import ImageRef, Sample, Turn
@@ -33,7 +33,6 @@ from olhar.training.data.batches import Look, PackedBatches
 from olhar.training.data.encode import encode_set
 from olhar.training.model import vocabulary
 
-RESULTS = Path(__file__).with_name("results") / "pictures.jsonl"
 WIDTH, HEIGHT = 1024, 768
 PARTS = ModelParts(
     family="llava",
@@ -131,7 +130,6 @@ def measured(
         "pictures": len(samples),
         "batch": batch,
         "device": "cpu",
-        "machine": facts(),
     }
 
 
@@ -160,10 +158,8 @@ def main() -> None:
             result = measured(batches, samples, workers, arguments.batch, arguments.rounds)
             result["largest_difference"] = differs
             if arguments.record:
-                RESULTS.parent.mkdir(exist_ok=True)
-                with open(RESULTS, "a", encoding="utf-8") as lines:
-                    lines.write(json.dumps(result) + "\n")
-            print(json.dumps({key: value for key, value in result.items() if key != "machine"}))
+                record(__file__, result)
+            print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from _results import record
 from PIL import Image
 
-from olhar.core.environment import facts
 from olhar.core.recipe import LanguageModelShape, ModelParts, TowerShape
 from olhar.families import Checkpoint, Spoken, llava
 from olhar.inference.assistant import Assistant
@@ -27,7 +27,6 @@ from olhar.inference.generation import Generation
 from olhar.inference.stream import Answer
 from olhar.training.model import vocabulary
 
-RESULTS = Path(__file__).with_name("results") / "second_turn.jsonl"
 VOCABULARY = 32_768
 PARTS = ModelParts(
     family="llava",
@@ -108,12 +107,9 @@ def main() -> None:
         "tokens_in": tokens,
         "dtype": arguments.dtype,
         "threads": arguments.threads,
-        "machine": facts(),
     }
     if arguments.record:
-        RESULTS.parent.mkdir(exist_ok=True)
-        with open(RESULTS, "a", encoding="utf-8") as lines:
-            lines.write(json.dumps(result) + "\n")
+        record(__file__, result)
     print(json.dumps(result, indent=1))
 
 

@@ -33,9 +33,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from _results import record
 from vitucano_shape import ANSWERS, SEED, Case, built, ids_of, pixels_of
 
-RESULTS = Path(__file__).with_name("results") / "training_gpu.jsonl"
 PEAKS = {"H200": 989.0, "H100": 989.0, "A100": 312.0, "L40S": 362.0, "A40": 149.7, "RTX 4090": 165.2}  # TFLOP/s, dense
 WARM, RATE = 5, 2e-5
 
@@ -270,19 +270,16 @@ def main() -> None:
         return
     import torch
 
-    from olhar.core.environment import facts
-
     if not given.cpu and not torch.cuda.is_available():
         raise SystemExit("there is no CUDA device here; --tiny --cpu runs the same code small, on the processor")
     found = {"ours": asked("ours", sys.executable)}
     if given.peer_python:
         found["trl"] = asked("trl", given.peer_python)
     card = None if given.cpu else torch.cuda.get_device_name()
-    result = {"card": card, **found, "arguments": vars(given), "machine": facts()}
+    result = {"card": card, **found, "arguments": vars(given)}
     print(json.dumps(result, indent=1))
     if given.record:
-        with open(RESULTS, "a", encoding="utf-8") as lines:
-            lines.write(json.dumps(result) + "\n")
+        record(__file__, result)
 
 
 if __name__ == "__main__":

@@ -35,9 +35,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from _results import record
 from small_llava import CAPACITY, RATE, Bench, prepare
 
-RESULTS = Path(__file__).with_name("results") / "training_speed.jsonl"
 VARIANTS = ("trl", "packed", "ours", "cached")
 SAMPLES_A_STEP = 8  # of TRL
 
@@ -270,13 +270,10 @@ def main() -> None:
         for other in ("trl", "packed")
         if one in found and other in found
     }
-    from olhar.core.environment import facts
-
-    result = {"variants": found, **ratios, "isolation": worst, "rounds": arguments.rounds, "machine": facts()}
+    result = {"variants": found, **ratios, "isolation": worst, "rounds": arguments.rounds}
     print(json.dumps(result, indent=1))
     if arguments.record:
-        with open(RESULTS, "a", encoding="utf-8") as lines:
-            lines.write(json.dumps(result) + "\n")
+        record(__file__, result)
 
 
 if __name__ == "__main__":

@@ -25,14 +25,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from olhar.core.environment import facts
+from _results import record
+
 from olhar.core.errors import UserError
 from olhar.translation.passes import Settings
 from olhar.translation.policies import Policies
 from olhar.translation.work import translate_file
 from olhar.translators import Failure, Segment, Translator, apertium
 
-RESULTS = Path(__file__).with_name("results") / "translation.jsonl"
 SHIPPED = Path(__file__).parents[1] / "recipes" / "data" / "conversations"
 TOKENS, SENTENCES, VOCABULARY = 24, 64, 32_000
 WHAT = ("pipe", "path", "models")
@@ -46,13 +46,7 @@ SHAPE: dict[str, Any] = {
 
 def measured(what: str, values: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
     """One result with what it was measured with."""
-    return {"measured": what, **values, **arguments, "machine": facts()}
-
-
-def record(result: dict[str, Any]) -> None:
-    RESULTS.parent.mkdir(exist_ok=True)
-    with open(RESULTS, "a", encoding="utf-8") as lines:
-        lines.write(json.dumps(result, ensure_ascii=False) + "\n")
+    return {"measured": what, **values, **arguments}
 
 
 def lines(text: Path | None) -> list[str]:
@@ -327,7 +321,7 @@ def main() -> None:
     for result in results:
         print(json.dumps(result, indent=1, ensure_ascii=False))
         if arguments.record:
-            record(result)
+            record(__file__, result)
 
 
 if __name__ == "__main__":

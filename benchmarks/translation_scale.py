@@ -22,13 +22,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from olhar.core.environment import facts
+from _results import record
+
 from olhar.translation.passes import Settings
 from olhar.translation.policies import Policies
 from olhar.translation.work import translate_file
 from olhar.translators import identity
 
-RESULTS = Path(__file__).with_name("results") / "translation_scale.jsonl"
 KILLED = Path(__file__).parent.parent / "tests" / "translation"  # the engine that is slow, and what kills it
 BATCH, WORKERS = 16, 2
 
@@ -202,18 +202,16 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=720_000)
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--record", action="store_true", help=f"append to {RESULTS.name}")
+    parser.add_argument("--record", action="store_true", help="append to results/translation_scale.jsonl")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if arguments.kills:
             found = with_kills(Path(folder), arguments.turns, arguments.kills, arguments.seed)
         else:
             found = measured(Path(folder), arguments.turns)
-    result = {"turns": arguments.turns, **found, "machine": facts()}
+    result = {"turns": arguments.turns, **found}
     if arguments.record:
-        RESULTS.parent.mkdir(exist_ok=True)
-        with open(RESULTS, "a", encoding="utf-8") as lines:
-            lines.write(json.dumps(result) + "\n")
+        record(__file__, result)
     print(json.dumps(result, indent=1))
 
 

@@ -1,11 +1,10 @@
 """Where a checkpoint lies: a local path, or a model on the Hugging Face hub that is fetched first."""
 
-import re
 from pathlib import Path
 
 from olhar.core.errors import UserError
+from olhar.families._known import HUB_ID
 
-HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 WANTED = ["*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "*.jinja"]  # weights and words, never code
 
 

@@ -15,7 +15,7 @@ from olhar.core.store import read_json
 
 PartKind = Literal["tower", "language_model", "tokenizer", "checkpoint"]
 FOLDER = Path(__file__).with_name("_published")
-HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 NEEDED = {"tokenizer": ("tokenizer.json", "tokenizer.model", "sentencepiece.bpe.model")}
 
 
@@ -40,7 +40,7 @@ def local_folder(name: str, kind: PartKind) -> Path | None:
     folder = Path(name).expanduser()
     if any((folder / file).is_file() for file in files):
         return folder
-    if folder.exists() or not HUB_NAME.fullmatch(name):
+    if folder.exists() or not HUB_ID.fullmatch(name):
         return None
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError

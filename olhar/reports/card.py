@@ -8,19 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from olhar.core.types import Score
+from olhar.reports import _pages
 from olhar.reports.scores import LEARNED, Energy, Row, Table, amount, duration, interval, percent, share, significant
 
-_CARDS = Environment(
-    loader=PackageLoader("olhar.reports"),
-    autoescape=False,  # Markdown, not HTML
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-)
 TASK = "image-text-to-text"  # what every result was measured on
 
 
@@ -62,7 +54,7 @@ def model_card(facts: CardFacts) -> str:
     """The card as Markdown with YAML front matter. Raises ``ValueError`` for a class or a language that is missing."""
     if not facts.architecture or not facts.languages:
         raise ValueError("a card needs the transformers class and at least one language")
-    environment = _CARDS.overlay()
+    environment = _pages.markdown()
     formats = (duration, amount, _cell, _names, _score_table)
     environment.filters = environment.filters | {form.__name__.strip("_"): form for form in formats}
     front = yaml.safe_dump(front_matter(facts), allow_unicode=True, sort_keys=False, width=100)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice, zip_longest
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 from rich.console import Group as Lines
@@ -29,7 +29,6 @@ EXCERPT = 280  # characters of a turn shown on the page
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")  # worst first
 OTHERS = "other findings"
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _VARIABLE = re.compile(r"\d[\d.,]*|'[^']*'|\"[^\"]*\"")
 _TURN = re.compile(r"\bturns? (\d+)")
 _QUOTED = re.compile(r"'([^']+)'")
@@ -165,12 +164,10 @@ class FindingsReport:
 
     def html(self, title: str = "") -> str:
         """One page, no other file: the verdict, what to do, and up to ``KEPT`` findings of each check."""
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+        from olhar.reports import _pages
 
-        loader = FileSystemLoader(_TEMPLATES)
-        environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
         sections = [(check, _of_check(self.groups, check)) for check in dict.fromkeys(g.check for g in self.groups)]
-        template = environment.get_template("findings.html.j2")
+        template = _pages.html().get_template("findings.html.j2")
         return template.render(report=self, title=title, sections=sections, shown=_shown, severities=SEVERITIES)
 
     def _count(self, finding: Finding, sample: Sample | None) -> Group:

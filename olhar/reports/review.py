@@ -8,11 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from olhar.core import choices
 from olhar.core.store import writing
 from olhar.languages import Language
+from olhar.reports import _pages
 from olhar.translation.passages import RANKS, Passage, Rank
 from olhar.translation.policies import Policies, Policy
 from olhar.translation.review import Review
@@ -41,14 +40,6 @@ LOOKS: Mapping[str, str] = {
     "added": "not in the original",
 }
 
-_PAGES = Environment(
-    loader=PackageLoader("olhar.reports"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Side:
@@ -72,7 +63,8 @@ def html(review: Review) -> str:
     source = _side(translated.direction.source, translated.source)
     target = _side(translated.direction.target, translated.target)
     shown = {passage.rank for passage in (*review.worst, *review.sample)}
-    return _PAGES.get_template("review.html.j2").render(
+    page = _pages.html().get_template("review.html.j2")
+    return page.render(
         name=translated.output.name,
         output=translated.output,
         source=source,

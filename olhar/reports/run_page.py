@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from olhar.core import environment
 from olhar.core.recipe import Recipe
 from olhar.core.store import writing
+from olhar.reports import _pages
 from olhar.reports.curves import run_curves
 from olhar.reports.scores import amount, duration, percent, significant
 
@@ -22,13 +21,6 @@ COLUMNS = 6  # checkpoints whose answers stand beside each other
 REFRESH = 60  # seconds after which an unfinished page reads itself again
 JOULES = 3.6e6  # in a kWh
 
-_PAGES = Environment(
-    loader=PackageLoader("olhar.reports"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
 
 Record = Mapping[str, Any]
 
@@ -183,7 +175,7 @@ def _sum(values: Any) -> float | None:
 
 def run_page(page: RunPage) -> str:
     """The page as one HTML file; plots and pictures are inside it."""
-    pages = _PAGES.overlay()
+    pages = _pages.html()
     pages.filters = pages.filters | {
         form.__name__.strip("_"): form for form in (amount, duration, percent, significant, _data_uri, _count)
     }

@@ -10,11 +10,11 @@ from itertools import groupby
 from struct import unpack
 from typing import TYPE_CHECKING, Any, Literal
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from olhar.core.environment import gpus, listed, processor
 from olhar.core.types import Control, Score
+from olhar.reports import _pages
 
 if TYPE_CHECKING:
     from rich.table import Table as TerminalTable
@@ -23,14 +23,6 @@ MACRO = "macro"
 LEARNED = 0.15  # a skill counts as learned when it is further than this above the majority answer
 CONTROLS: tuple[Control, ...] = ("majority", "blank", "text", "shuffled")
 NO_BREAK, DASH = "\N{NARROW NO-BREAK SPACE}", "\N{EN DASH}"
-
-_PAGES = Environment(
-    loader=PackageLoader("olhar.reports"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +180,7 @@ def scores_page(page: ScoresPage) -> str:
     """The page as one HTML file without scripts; plots and pictures are inside it."""
     in_order = sorted(page.examples, key=lambda example: (_place(page.table, example.skill), example.correct))
     gallery = [(skill, list(examples)) for skill, examples in groupby(in_order, key=lambda example: example.skill)]
-    environment = _PAGES.overlay()
+    environment = _pages.html()
     formats = (percent, share, interval, duration, amount, _data_uri, _twice)
     environment.filters = environment.filters | {form.__name__.strip("_"): form for form in formats}
     return environment.get_template("scores.html.j2").render(

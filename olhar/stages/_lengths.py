@@ -130,10 +130,10 @@ class Speaker:
             labelled = sum(_tokens(rendered.text[start:end]) for start, end in rendered.trained)
             bare = rendered.text.replace(PLACEHOLDER, "")
             return _tokens(bare), labelled, _tokens(rendered.text[: max(last, 0)].replace(PLACEHOLDER, ""))
-        encoded, mark = encode(rendered, self.tokenizer), self.tokenizer.token_to_id(PLACEHOLDER)
-        pictures = [place for place, id in enumerate(encoded.ids) if id == mark]
+        encoded = encode(rendered, self.tokenizer)
+        pictures = encoded.placeholders
         before = pictures[-1] + 1 - len(pictures) if pictures else 0
-        return len(encoded.ids) - len(pictures), sum(encoded.trained), before
+        return len(encoded.ids) - len(pictures), int(encoded.trained.sum()), before
 
     def _spelled(self, view: View) -> int:
         if view not in self.spelled:

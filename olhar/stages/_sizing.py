@@ -15,6 +15,7 @@ from olhar.core.recipe import LanguageModelShape, ModelParts, Recipe, StartingPo
 from olhar.core.store import read_json, write_json
 from olhar.families import _counting, _known, _towers, part_config, read_tokenizer
 from olhar.families._checkpoint import read_sidecar
+from olhar.families._parts import tower_sizes
 from olhar.families._settings import changed, of_stage, settings_of
 
 FLAT = ("llava", "llava_llama", "llava_qwen", "llava_mistral")  # layouts that mix the language model's keys with others
@@ -114,15 +115,7 @@ def _tower(family: ModuleType, part: str | TowerShape) -> Mapping[str, Any]:
     if isinstance(part, str):
         return _towers.tower_config(part, tuple(_towers.KINDS))
     kind = TOWER_KINDS[family.TOWER_CLASS]
-    sizes = {
-        "image_size": part.image_size,
-        "patch_size": part.patch_size,
-        "hidden_size": part.hidden_size,
-        "intermediate_size": part.intermediate_size,
-        "num_hidden_layers": part.layers,
-        "num_attention_heads": part.heads,
-    }
-    return {"model_type": kind, "vision_use_head": False, "attention_bias": True, **sizes}
+    return {"model_type": kind, "vision_use_head": False, "attention_bias": True, **tower_sizes(part)}
 
 
 def _shaped(shape: LanguageModelShape) -> Mapping[str, Any]:
@@ -235,4 +228,4 @@ def known(model: ModelParts | StartingPoint, field: str) -> bool:
 
 
 def is_hub_name(name: str) -> bool:
-    return bool(_known.HUB_NAME.fullmatch(name)) and not Path(name).exists()
+    return bool(_known.HUB_ID.fullmatch(name)) and not Path(name).exists()

@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from olhar.conversion import located
 from olhar.core.choices import choose, names
 from olhar.core.errors import UserError
 from olhar.core.recipe import ModelParts, StartingPoint
@@ -45,7 +46,7 @@ def at_hand(model: Model, folder: Path) -> ModelParts | Path:
         found = _with_read_tokenizer(found, folder)
         _check_parts(found)
         return found
-    source = _located(model.checkpoint)
+    source = located(model.checkpoint)
     if not (source / SIDECAR).is_file():
         source = _converted(model, source, folder)
     elif model.base:
@@ -60,7 +61,7 @@ def adapter_at_hand(model: Model) -> Path | None:
     """The folder of the adapter to go on with, if the recipe names one; raises ``UserError`` where it is none."""
     if isinstance(model, ModelParts) or model.adapter is None:
         return None
-    folder = _located(model.adapter)
+    folder = located(model.adapter)
     if not (folder / "adapter_config.json").is_file():
         what = "this is no adapter in PEFT's layout (no adapter_config.json)"
         raise UserError(what, model.adapter, "name the folder that save_pretrained of PEFT wrote")
@@ -84,13 +85,7 @@ def digests(model: Model) -> dict[str, str]:
 
 
 def _folders(model: Model, keys: Iterable[str]) -> dict[str, Path]:
-    return {key: _located(name) for key in keys if isinstance(name := getattr(model, key), str)}
-
-
-def _located(name: str) -> Path:
-    from olhar.conversion._hub import located
-
-    return located(name)
+    return {key: located(name) for key in keys if isinstance(name := getattr(model, key), str)}
 
 
 def _converted(model: StartingPoint, source: Path, folder: Path) -> Path:

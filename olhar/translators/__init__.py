@@ -4,7 +4,9 @@
     frozen pydantic model of what a recipe or ``--set`` may say to it (``extra="forbid"``);
 ``open(options, source, target) -> Translator``
     for one direction, language codes of ``olhar.languages`` with an optional variety (``pt``, ``pt-BR``); raises
-    ``UserError`` for an engine that is not there, cannot be reached or does not know the direction.
+    ``UserError`` for an engine that is not there, cannot be reached or does not know the direction;
+``FORMALITY``
+    where it can be asked for one: what its option ``formality`` says for each that a policy may name.
 
 An engine translates single sentences and knows nothing else: not where they come from, not what must survive. What
 must come back as it is, a ``Kept`` span, stands apart from the text. Failures are values, never a shorter list.

@@ -77,6 +77,21 @@ def prepare(folder: Path) -> None:
             out.write(Sample(str(number), "pt", (first, *turns[1:])))
 
 
+class Counting:
+    """Batches; ``places``: tokens of those that were taken, padding too."""
+
+    def __init__(self, batches: Any) -> None:
+        self.batches, self.places = batches, 0
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, step: int) -> Any:
+        batch = self.batches[step]
+        self.places += sum(len(part.ids) for part in batch.parts)
+        return batch
+
+
 class Bench:
     """What the variants of this environment share: the model, and the same packs for all."""
 
@@ -101,7 +116,7 @@ class Bench:
         self.stage = TrainStage.model_validate(given | {"batch": PACKS, "micro_batch": micro_batch})
         seen = self.looked(rows) if cached else None
         look = Look("llava", self.settings, features=seen)  # type: ignore[arg-type]
-        self.batches = PackedBatches(encoded, rows, self.stage, look, capacity=CAPACITY)
+        self.batches = Counting(PackedBatches(encoded, rows, self.stage, look, capacity=CAPACITY))
         self.steps = len(self.batches) // 1000
         self.alone = [encoded.ids[start:end] for start, end in zip(encoded.starts, encoded.starts[1:], strict=False)]
         torch.manual_seed(SEED)

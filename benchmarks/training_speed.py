@@ -136,7 +136,7 @@ def packed(folder: Path) -> Epoch:
         optimizer.zero_grad()
         return int(batch.tokens)
 
-    yield from epochs(step, bench.steps)
+    yield from epochs(step, bench)
 
 
 def ours(folder: Path, cached: bool = False) -> Epoch:
@@ -158,18 +158,19 @@ def ours(folder: Path, cached: bool = False) -> Epoch:
         bench.stage, learner, trained, bench.batches, run, {}, 0, "fp32", 10**6, meter, len(bench.batches), 30
     )
     lines = loop.steps(job)
-    yield from epochs(lambda number: int(next(lines)["tokens"]), bench.steps)
+    yield from epochs(lambda number: int(next(lines)["tokens"]), bench)
 
 
-def epochs(step: Callable[[int], int], count: int) -> Epoch:
-    """Epochs of ``count`` steps, the first of which is not counted."""
+def epochs(step: Callable[[int], int], bench: Bench) -> Epoch:
+    """Epochs of the bench's steps, the first of which is not counted."""
     number = 0
     while True:
         step(number)
-        began = time.process_time()
-        tokens = sum(step(number + later) for later in range(1, count))
-        number += count
-        yield {"tokens": tokens, "places": tokens, "seconds": time.process_time() - began}
+        before, began = bench.batches.places, time.process_time()
+        tokens = sum(step(number + later) for later in range(1, bench.steps))
+        seconds, places = time.process_time() - began, bench.batches.places - before
+        number += bench.steps
+        yield {"tokens": tokens, "places": places, "seconds": seconds}
 
 
 def isolation(folder: Path) -> float:

@@ -36,11 +36,11 @@ class Live:
         """The items, unchanged; records of training steps, known by their ``loss``, are told number by number."""
         if total is None and isinstance(items, Sized):
             total = len(items)
-        rest = iter(items)
+        rest, began = iter(items), self._clock()
         if not self.console.is_terminal:
             first = list(islice(rest, 1))
             told = self._lines if first and is_record(first[0]) else self._quietly
-            yield from told(chain(first, rest), label, total)
+            yield from told(chain(first, rest), label, total, began)
             return
         for item in self._until_a_record(rest, label, total):
             if is_record(item):
@@ -92,9 +92,9 @@ class Live:
         curve = steps.curve()
         screen.update(Group(bar, below, Text("    " + curve, style="blue")) if curve else Group(bar, below))
 
-    def _lines(self, records: Iterator[Any], label: str, total: int | None) -> Iterator[Any]:
+    def _lines(self, records: Iterator[Any], label: str, total: int | None, began: float) -> Iterator[Any]:
         """A line now and then: see ``Pace``; the last step has one of its own."""
-        began, steps, pace = self._clock(), Steps(total, self._clock), Pace(self._clock)
+        steps, pace = Steps(total, self._clock), Pace(self._clock)
         for record in records:
             steps.add(record)
             yield record
@@ -111,8 +111,8 @@ class Live:
     def _tell(self, line: str) -> None:
         self.console.print(line, soft_wrap=True, highlight=False, markup=False)
 
-    def _quietly(self, items: Iterable[Any], label: str, total: int | None) -> Iterator[Any]:
-        began, done = self._clock(), 0
+    def _quietly(self, items: Iterable[Any], label: str, total: int | None, began: float) -> Iterator[Any]:
+        done = 0
         for item in items:
             yield item
             done += 1

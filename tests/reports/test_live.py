@@ -70,6 +70,15 @@ def test_the_loss_is_smoothed_over_the_last_steps_only() -> None:
     assert steps.loss == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize("kind", ["records", "shards"])
+def test_the_time_told_holds_the_first_item_too(kind: str) -> None:
+    clock = Clock()
+    live, out = shown(False, clock)
+    items = records(3, clock) if kind == "records" else (record["step"] for record in records(3, clock))
+    list(live.track(items, "look", 3))
+    assert "look: 3 in 6.0 s" in out.getvalue().splitlines()[-1]
+
+
 def test_a_pause_does_not_move_the_end() -> None:
     steps = Steps(100)
     for step in range(1, 51):

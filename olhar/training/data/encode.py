@@ -179,10 +179,15 @@ class _Work:
     def __len__(self) -> int:
         return -(-len(self.samples) // self.size)
 
-    def do(self, shard: int) -> None:
-        rows = range(shard * self.size, min((shard + 1) * self.size, len(self.samples)))
-        made = _shards.encoded(self.samples, rows, self.cutter, self.share_images)
+    def rows(self, shard: int) -> range:
+        """The samples of a shard."""
+        return range(shard * self.size, min((shard + 1) * self.size, len(self.samples)))
+
+    def do(self, shard: int) -> int:
+        """Encode a shard; its number."""
+        made = _shards.encoded(self.samples, self.rows(shard), self.cutter, self.share_images)
         _shards.save(made, self.shards, shard)
+        return shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,25 +229,30 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _assist(shard: int) -> None:
-    _assistant[0].do(shard)
+def _assist(shard: int) -> int:
+    return _assistant[0].do(shard)
 
 
 def _encode(work: _Work, workers: int, track: Callable[..., Iterable[Any]]) -> None:
-    """Encode the shards that are missing."""
+    """Encode the shards that are missing; told are their samples."""
     missing = [shard for shard in range(len(work)) if not _shards.path(work.shards, shard).exists()]
-    if workers < 2 or len(missing) < 2:
-        for shard in track(missing, "tokens", len(missing)):
-            work.do(shard)
-        return
+    alone = workers < 2 or len(missing) < 2
+    done = map(work.do, missing) if alone else _side_by_side(work, missing, workers)
+    samples = (sample for shard in done for sample in work.rows(shard))
+    for _ in track(samples, "tokens", sum(len(work.rows(shard)) for shard in missing)):
+        pass
+
+
+def _side_by_side(work: _Work, missing: Sequence[int], workers: int) -> Iterator[int]:
+    """Encode shards in several processes; the number of each as it is finished."""
     context = multiprocessing.get_context("spawn")  # a fork would inherit the threads of torch half-way
     bare = replace(work, cutter=replace(work.cutter, encoder=None))  # type: ignore[arg-type]  # made anew there
     given = bare, _Portable.of(work.cutter.encoder)
     with ProcessPoolExecutor(min(workers, len(missing)), context, _begin, given) as pool:
         waiting = [pool.submit(_assist, shard) for shard in missing]
         try:
-            for done in track(as_completed(waiting), "tokens", len(missing)):
-                done.result()
+            for done in as_completed(waiting):
+                yield done.result()
         except BrokenProcessPool as error:
             what = "a process that encodes samples was lost"
             raise UserError(what, str(work.folder), "give the same command again; lower train.workers") from error

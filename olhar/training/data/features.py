@@ -6,7 +6,7 @@ the tower's weights, of how pictures are looked at and of the pictures themselve
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,12 +93,21 @@ def build(
         prefetch_factor=1 if workers else None,
         generator=torch.Generator(),  # never the global one: whether pictures were looked at must not show later
     )
-    for shard, found, ends in track(loader, "look at pictures", len(missing)) if missing else ():
+    if missing:
+        seen = (picture for shard in _kept(looking, loader, target) for picture in looking.of(shard))
+        for _ in track(seen, "look at pictures", sum(len(looking.of(shard)) for shard in missing)):
+            pass
+    return FeatureCache(target, distinct, size)
+
+
+def _kept(looking: "_Looking", loader: Iterable[Any], target: Path) -> Iterator[int]:
+    """Write shards as they come; the number of each."""
+    for shard, found, ends in loader:
         features = looking.features(found) if found.dtype == torch.uint8 else found
         for path, array in zip(shard_files(target, shard), (features, ends), strict=True):
             with writing(path, "wb") as handle:
                 np.save(handle, array.numpy())
-    return FeatureCache(target, distinct, size)
+        yield shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +124,14 @@ class _Looking(torch.utils.data.Dataset[tuple[int, torch.Tensor, torch.Tensor]])
     def __len__(self) -> int:
         return -(-len(self.pictures) // self.size)
 
+    def of(self, shard: int) -> Sequence[Looked]:
+        """What a shard shows."""
+        return self.pictures[shard * self.size : (shard + 1) * self.size]
+
     def __getitem__(self, shard: int) -> tuple[int, torch.Tensor, torch.Tensor]:
         torch.set_num_threads(1)
-        family, chosen = choose("families", self.family), self.pictures[shard * self.size : (shard + 1) * self.size]
-        pixels = [torch.from_numpy(pixels_of([ref], [view], family, self.settings)) for ref, view in chosen]
+        family = choose("families", self.family)
+        pixels = [torch.from_numpy(pixels_of([ref], [view], family, self.settings)) for ref, view in self.of(shard)]
         ends = torch.tensor([len(tiles) for tiles in pixels]).cumsum(0)
         found = torch.cat(pixels)
         return shard, self.features(found) if self.model.device.type == "cpu" else found, ends

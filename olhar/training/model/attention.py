@@ -25,7 +25,7 @@ FUSED = "sdpa"  # transformers' own default
 FIX = "train a language model with plain causal attention, such as Llama or Qwen2"
 SHORT = 96  # mean tokens of a segment below which a call for each costs more than padding like lengths together
 DENSE = 512  # longest document whose mask is written out, in tokens
-ROUND = 4, 16  # documents of a group and their places are multiples of these, so that tensors come in few sizes
+MULTIPLES = 4, 16  # documents of a group and their places are multiples of these, so that tensors come in few sizes
 WASTE = 1.2  # of a group of documents: its longest to its shortest, at most
 LAYERS = ("full_attention", "sliding_attention")  # what is known here of ``layer_types``
 UNKNOWN = ("softcap", "s_aux", "position_bias")  # what an attention may ask for and does not get here
@@ -169,7 +169,7 @@ class Plan:
         return [self._group(numbers, sizes[numbers[0]], spans) for numbers in rows]
 
     def _group(self, numbers: Sequence[int], longest: int, spans: Sequence[tuple[int, int]]) -> Group:
-        count, length = (-(-size // step) * step for size, step in zip((len(numbers), longest), ROUND, strict=True))
+        count, length = (-(-size // step) * step for size, step in zip((len(numbers), longest), MULTIPLES, strict=True))
         index = np.full((count, length), -1)
         for row, number in enumerate(numbers):
             start, end = spans[number]
